@@ -1,0 +1,191 @@
+//! Whether a policy allows an origin.
+
+use super::{
+    ORIGIN_MAX, Policy,
+    fact::find,
+    found,
+    image::{Image, Kind, flag},
+    is_port,
+};
+use crate::{
+    exit::Exit,
+    head::{HEAD_MASK, Head, Span},
+    state::Slot,
+    swar::{HIGHS, equal, first, keep, within, words},
+};
+
+/// The most labels that a host may have in front of a subdomain pattern's end, and in it.
+const LABELS_MAX: u32 = 24;
+
+/// The longest DNS name with its port, in words.
+const HOST_WORDS_MAX: usize = (253_usize + 6).div_ceil(8);
+
+const HTTPS: u64 = words::<1>("https://")[0];
+const HTTP: u64 = words::<1>("http://")[0];
+
+/// Refuses an origin that is not allowed; [`Head::echo`] says then whether it is echoed.
+#[inline(always)]
+pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
+    let policy = found(&image, slot, head)?;
+    if head.origin.len as usize > ORIGIN_MAX {
+        return Err(Exit::Origin);
+    }
+    head.echo = policy.flags & flag::ECHO;
+    if policy.flags & flag::ANY_ORIGIN != 0 {
+        return if is_plain(head) { Ok(()) } else { Err(Exit::Origin) };
+    }
+    let set = policy.origins;
+    if find(image, slot, head, Kind::Origin, set, head.origin) != 0 {
+        return Ok(());
+    }
+    if policy.flags & flag::ORIGIN_ANY_PORT != 0 {
+        let base = without_port(head);
+        if find(image, slot, head, Kind::OriginAnyPort, set, base) != 0 {
+            return Ok(());
+        }
+    }
+    if policy.depths != 0 && subdomain_allowed(image, slot, policy, head) {
+        return Ok(());
+    }
+    Err(Exit::OriginDenied)
+}
+
+/// Whether the origin has only bytes that a serialized origin can have (`null` is one).
+#[inline(never)]
+fn is_plain(head: &Head) -> bool {
+    for i in 0..ORIGIN_MAX.div_ceil(8) {
+        let done = i * 8;
+        if done >= head.origin.len as usize {
+            break;
+        }
+        // Zero padding would not be plain; the words around the value are looked at instead.
+        let word = head.word(head.origin.at as usize + done);
+        let plain = within(word, b'a', b'z')
+            | within(word, b'A', b'Z')
+            | within(word, b'-', b':')
+            | equal(word, b'[')
+            | equal(word, b']')
+            | equal(word, b'_');
+        if keep(plain ^ HIGHS, head.origin.len as usize - done) != 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// The origin without a port at its end.
+#[inline(always)]
+fn without_port(head: &Head) -> Span {
+    let Span { at, len } = head.origin;
+    let end = (at + len) as usize;
+    // A scheme, `://` and a host are in front of any port.
+    for digits in 1..=5usize {
+        if digits + 4 > len as usize {
+            break;
+        }
+        if head.byte(end - digits - 1) == b':' {
+            let base = Span { at, len: len - digits as u32 - 1 };
+            return if port_in_range(head, end - digits, digits) { base } else { head.origin };
+        }
+    }
+    head.origin
+}
+
+/// Whether the digits are a port from 1 to 65535.
+#[inline(always)]
+fn port_in_range(head: &Head, at: usize, len: usize) -> bool {
+    if !is_port(head, at, len) {
+        return false;
+    }
+    // Digits compare like numbers where there are five of each.
+    len < 5 || keep(head.word(at), 5).swap_bytes() <= words::<1>("65535")[0].swap_bytes()
+}
+
+/// Whether the origin is below one of the policy's subdomain patterns.
+///
+/// The host is cut at its dots only, so a pattern's end is always a whole label (`barfoo.com` is
+/// not below `foo.com`), and at least one label stays in front of it.
+#[inline(never)]
+fn subdomain_allowed<I: Image>(image: I, slot: &Slot, policy: &Policy, head: &mut Head) -> bool {
+    let Span { at, len } = head.origin;
+    let (exact, any_port, scheme_len) = if head.word(at as usize) == HTTPS {
+        (Kind::SubdomainHttps, Kind::SubdomainHttpsAnyPort, 8)
+    } else if keep(head.word(at as usize), 7) == HTTP {
+        (Kind::SubdomainHttp, Kind::SubdomainHttpAnyPort, 7)
+    } else {
+        return false;
+    };
+    let host_end = mark_labels(head, at + scheme_len, at + len);
+    if host_end == 0 {
+        return false;
+    }
+    let end = at + len;
+    for label in 1..LABELS_MAX {
+        let marked = head.marked.get();
+        if label >= marked || marked > LABELS_MAX {
+            break;
+        }
+        // Labels from this one to the last; the first label of the host is number 0.
+        let depth = marked - label;
+        if policy.depths >> (depth & 31) & 1 == 0 {
+            continue;
+        }
+        let start = head.marks[label as usize];
+        let text = Span { at: start, len: end.wrapping_sub(start) };
+        if find(image, slot, head, exact, policy.origins, text) != 0 {
+            return true;
+        }
+        let text = Span { at: start, len: host_end.wrapping_sub(start) };
+        if policy.flags & flag::SUBDOMAIN_ANY_PORT != 0
+            && find(image, slot, head, any_port, policy.origins, text) != 0
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Notes where each label of a host starts but the first, and returns where the host ends; 0
+/// where it is no host of lower-case labels with a port behind it, or none.
+#[inline(never)]
+fn mark_labels(head: &mut Head, from: u32, to: u32) -> u32 {
+    let (from, to) = (from as usize, to as usize);
+    head.cursor.set(from as u32);
+    head.start_marks(1);
+    for _ in 0..HOST_WORDS_MAX {
+        let at = head.cursor.get() as usize & HEAD_MASK;
+        let (before, here) = (head.word(at.wrapping_sub(1)), head.word(at));
+        let label = within(here, b'a', b'z')
+            | within(here, b'0', b'9')
+            | within(here, b'-', b'-')
+            | within(here, b'_', b'_');
+        let dot = equal(here, b'.');
+        let stop = (label | dot) ^ HIGHS;
+        let in_host = stop.wrapping_sub(1) & !stop;
+        // Neither a dot nor the host's end may follow a dot, and the host does not start with one
+        // (in front of it there is a slash).
+        let ends = dot & in_host | stop & stop.wrapping_neg();
+        if ends & (equal(before, b'.') | equal(before, b'/')) != 0 {
+            return 0;
+        }
+        let mut dots = dot & in_host;
+        for _ in 0..4 {
+            if dots == 0 {
+                break;
+            }
+            head.mark(at + first(dots) + 1);
+            dots &= dots - 1;
+        }
+        if stop != 0 {
+            let end = (at + first(stop)) & HEAD_MASK;
+            // Behind the value there is a CR.
+            if end >= to {
+                return to as u32;
+            }
+            let port = head.byte(end) == b':' && port_in_range(head, end + 1, to - end - 1);
+            return if port { end as u32 } else { 0 };
+        }
+        head.cursor.set(at as u32 + 8);
+    }
+    0
+}

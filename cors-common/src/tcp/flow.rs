@@ -1,0 +1,79 @@
+//! What is remembered of a connection once a preflight on it was answered.
+
+use crate::wire::options::Negotiated;
+
+/// Where a connection stands.
+///
+/// Kept as a number in the map; a number that is none of these is treated like a missing entry.
+pub mod phase {
+    /// Requests are answered.
+    pub const OPEN: u8 = 1;
+    /// We sent FIN, as the request asked; the client's is still to come.
+    pub const FIN_SENT: u8 = 2;
+    /// The client sent FIN and got ours; its last acknowledgement is still to come.
+    pub const LAST_ACK: u8 = 3;
+    /// Both FINs were exchanged after ours; a lost acknowledgement is repeated.
+    pub const CLOSED: u8 = 4;
+    /// The segment at the next expected byte went up to be handed over.
+    pub const LEAVING: u8 = 5;
+}
+
+/// The value of the flow map, 20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Flow {
+    /// The client's next sequence number (RCV.NXT).
+    pub rcv_nxt: u32,
+    /// Our next sequence number (SND.NXT): what the client must acknowledge.
+    pub snd_nxt: u32,
+    /// Our initial sequence number, the cookie; its low byte holds what was negotiated.
+    pub iss: u32,
+    /// Bytes of the last answered request.
+    pub request_len: u16,
+    /// Bytes of the answer to it, a FIN counted.
+    pub reply_len: u16,
+    /// See [`phase`].
+    pub phase: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+const _: () = assert!(size_of::<Flow>() == 20);
+
+impl Flow {
+    /// A connection that is open, and nothing else yet.
+    pub const EMPTY: Self = Self {
+        rcv_nxt: 0,
+        snd_nxt: 0,
+        iss: 0,
+        request_len: 0,
+        reply_len: 0,
+        phase: phase::OPEN,
+        pad: [0; 3],
+    };
+
+    /// What the handshake agreed on.
+    #[inline(always)]
+    pub const fn negotiated(&self) -> Negotiated {
+        Negotiated(self.iss as u8)
+    }
+
+    /// Where the last answered request started.
+    #[inline(always)]
+    pub const fn request_seq(&self) -> u32 {
+        self.rcv_nxt.wrapping_sub(self.request_len as u32)
+    }
+
+    /// Where the answer to it started.
+    #[inline(always)]
+    pub const fn reply_seq(&self) -> u32 {
+        self.snd_nxt.wrapping_sub(self.reply_len as u32)
+    }
+
+    /// The same connection in another phase.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_phase(self, phase: u8) -> Self {
+        Self { phase, ..self }
+    }
+}

@@ -1,0 +1,93 @@
+//! The decision behind the driver: is this the segment from which the kernel goes on?
+//!
+//! `bpf_sk_assign_tcp_reqsk` builds a full socket from the sequence numbers of one segment. That
+//! is right exactly where the segment starts at the next byte we expect and acknowledges all that
+//! we sent; everything else would lose bytes or bring the sequence spaces apart.
+
+use super::{
+    Env, Owner, cookie_distance,
+    flow::{Flow, phase},
+};
+use crate::{
+    cookie,
+    exit::Exit,
+    wire::{
+        options::Negotiated,
+        segment::{Segment, flags},
+    },
+};
+
+/// What to do with a segment that came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// Leave it as it is, or drop it; the exit says which.
+    Leave(Exit),
+    /// Make it the kernel's, with what the handshake agreed on.
+    Assign(Negotiated),
+}
+
+/// Decides on a segment to a protected socket. `flow` is the entry of its tuple.
+#[inline(always)]
+pub fn hand_over<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E) -> Handover {
+    let kind = segment.flags & (flags::SYN | flags::ACK | flags::RST | flags::URG);
+    // Bare acknowledgements of our handshakes end in the driver; a reset is never assigned.
+    if kind != flags::ACK || (segment.payload_len == 0 && !segment.has(flags::FIN)) {
+        return Handover::Leave(Exit::TcNotOurs);
+    }
+    let owner = env.owner(segment);
+    if owner == Owner::Connection {
+        return Handover::Leave(Exit::TcNotOurs);
+    }
+    let place = match flow {
+        Some(flow) if on_flow(flow, segment) => from_flow(flow, segment),
+        _ => from_cookie(segment, env),
+    };
+    match (place, owner) {
+        (Place::Unknown, Owner::Nobody) => Handover::Leave(Exit::HandoverNoListener),
+        (Place::Unknown, _) => Handover::Leave(Exit::Orphan),
+        (_, Owner::Nobody) => Handover::Leave(Exit::HandoverNoListener),
+        (_, Owner::MptcpListener) => Handover::Leave(Exit::HandoverMptcp),
+        (Place::Next(kept), _) => Handover::Assign(kept),
+        (Place::Later, _) => Handover::Leave(Exit::Early),
+    }
+}
+
+/// Where a segment is on its connection.
+enum Place {
+    /// It starts at the next byte and acknowledges everything.
+    Next(Negotiated),
+    /// It belongs to the connection, behind the next byte.
+    Later,
+    /// Nothing says that the connection is ours.
+    Unknown,
+}
+
+#[inline(always)]
+fn on_flow(flow: &Flow, segment: &Segment) -> bool {
+    (flow.phase == phase::LEAVING || flow.phase == phase::OPEN) && segment.ack == flow.snd_nxt
+}
+
+#[inline(always)]
+fn from_flow(flow: &Flow, segment: &Segment) -> Place {
+    let ahead = segment.seq.wrapping_sub(flow.rcv_nxt);
+    if ahead == 0 {
+        Place::Next(flow.negotiated())
+    } else if ahead <= cookie::EARLY_MAX {
+        Place::Later
+    } else {
+        Place::Unknown
+    }
+}
+
+#[inline(always)]
+fn from_cookie<E: Env>(segment: &Segment, env: &E) -> Place {
+    let iss = segment.ack.wrapping_sub(1);
+    let distance = cookie_distance(env, segment, iss, segment.seq);
+    if distance.is_first() {
+        Place::Next(Negotiated(iss as u8))
+    } else if distance.is_early() {
+        Place::Later
+    } else {
+        Place::Unknown
+    }
+}

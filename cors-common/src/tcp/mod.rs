@@ -1,0 +1,90 @@
+//! What happens to a segment: TCP as tier 1 speaks it, without timers and without buffers.
+//!
+//! [`step::step`] decides for the driver, [`handover::hand_over`] for the hook behind it, and
+//! [`measure::measure`] counts without deciding. All three ask an [`Env`] for what they do not
+//! have, and only when they need it, because a look-up costs more than the decision.
+
+pub mod flow;
+pub mod handover;
+pub mod measure;
+pub mod step;
+
+use crate::{
+    cookie::{self, Keys},
+    wire::{options::OptionBytes, segment::Segment},
+};
+
+/// Who, in the kernel, would take a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody: the kernel answers with a reset.
+    Nobody,
+    /// A listening TCP socket.
+    Listener,
+    /// A listening MPTCP socket: `bpf_sk_assign_tcp_reqsk` refuses it.
+    MptcpListener,
+    /// A connection, a request in its handshake, or one in TIME_WAIT.
+    Connection,
+}
+
+/// What the decisions ask of their surroundings.
+pub trait Env {
+    /// The cookie's keys.
+    fn keys(&self) -> &Keys;
+
+    /// The cookie's epoch.
+    fn epoch(&self) -> u32;
+
+    /// Who has the segment's tuple (`bpf_skc_lookup_tcp`).
+    fn owner(&mut self, segment: &Segment) -> Owner;
+
+    /// The TCP options, copied out. Where that fails, they are one that no SYN has.
+    fn options(&mut self, segment: &Segment) -> &mut OptionBytes;
+
+    /// The maximum segment size to announce, by the interface's MTU.
+    fn mss(&mut self, segment: &Segment) -> u16;
+
+    /// Whether the payload starts like an `OPTIONS` request.
+    fn starts_like_a_preflight(&mut self, segment: &Segment) -> bool;
+}
+
+/// How far `seq` is behind the first byte after the SYN whose cookie was `cookie`, where the
+/// distance is one that a handshake of ours explains.
+///
+/// Tries the current epoch and the one before. An exact match wins over a near one.
+#[inline(always)]
+fn cookie_distance<E: Env>(env: &E, segment: &Segment, cookie: u32, seq: u32) -> Distance {
+    let at = |epoch| {
+        Distance(cookie::distance(env.keys(), segment.family, &segment.tuple, epoch, cookie, seq))
+    };
+    let now = at(env.epoch());
+    if now.is_first() {
+        return now;
+    }
+    let before = at(env.epoch().wrapping_sub(1));
+    if before.is_first() || before.is_probe() {
+        return before;
+    }
+    if now.is_probe() || now.is_early() { now } else { before }
+}
+
+/// A distance from the first byte of a connection, modulo 2^24. Most of them prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Distance(u32);
+
+impl Distance {
+    /// The first byte.
+    const fn is_first(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One byte before: where a keep-alive probe of a silent connection starts.
+    const fn is_probe(self) -> bool {
+        self.0 == 0x00ff_ffff
+    }
+
+    /// Later, inside the first window.
+    const fn is_early(self) -> bool {
+        self.0 != 0 && self.0 <= cookie::EARLY_MAX
+    }
+}

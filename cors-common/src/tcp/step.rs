@@ -1,0 +1,436 @@
+//! The driver's decision on one segment to a protected socket.
+
+use super::{
+    Env, Owner, cookie_distance,
+    flow::{Flow, phase},
+};
+use crate::{
+    cookie,
+    exit::Exit,
+    policy::Answer,
+    wire::{
+        options::{Negotiated, syn_ack_options},
+        reply::TcpFields,
+        segment::{Segment, flags},
+    },
+};
+
+/// What to do with a segment: how it is counted, what to send, what to remember.
+///
+/// Filled in where it lies, field by field, and without a payload inside an enum: a value that is
+/// undefined in some variant may be moved through a register, and the verifier refuses to move
+/// what was never written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Verdict {
+    /// The exit; its action says whether the packet passes, is dropped, or becomes a reply.
+    pub exit: Exit,
+    /// Whether a request must be read before there is a verdict: see [`Verdict::answered`].
+    pub ask: Ask,
+    /// How many bytes of the payload are that request.
+    pub request_len: usize,
+    /// What becomes of the flow entry.
+    pub change: Change,
+    /// What the entry becomes; with a question, the connection as it stands before the request.
+    pub flow: Flow,
+    /// The reply's TCP header, where the exit's action is to transmit.
+    pub tcp: TcpFields,
+    /// Whether the reply carries the answer.
+    pub body: bool,
+}
+
+/// Which request of its connection must be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Ask {
+    /// None: the verdict stands.
+    Nothing,
+    /// The first. Nothing is remembered yet: the cookie has told.
+    First,
+    /// One after an answered one.
+    Next,
+    /// The last answered one once more.
+    Again,
+}
+
+/// What becomes of the flow entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Change {
+    /// Nothing.
+    Keep,
+    /// Stored, or replaced.
+    Put,
+    /// Removed.
+    Forget,
+}
+
+impl Verdict {
+    /// To start from: nothing is sent and nothing changes.
+    pub const NONE: Self = Self {
+        exit: Exit::Internal,
+        ask: Ask::Nothing,
+        request_len: 0,
+        change: Change::Keep,
+        flow: Flow::EMPTY,
+        tcp: TcpFields { seq: 0, ack: 0, flags: 0, window: 0, options: [0; 3], option_words: 0 },
+        body: false,
+    };
+
+    #[inline(always)]
+    const fn leave(&mut self, exit: Exit) {
+        self.exit = exit;
+    }
+
+    #[inline(always)]
+    const fn leave_and(&mut self, exit: Exit, change: Change) {
+        self.exit = exit;
+        self.change = change;
+    }
+
+    #[inline(always)]
+    const fn put(&mut self, flow: Flow) {
+        self.change = Change::Put;
+        self.flow = flow;
+    }
+
+    #[inline(always)]
+    const fn ask(&mut self, ask: Ask, flow: Flow, request_len: usize) {
+        self.ask = ask;
+        self.flow = flow;
+        self.request_len = request_len;
+    }
+
+    /// A segment without payload.
+    #[inline(always)]
+    const fn control(&mut self, exit: Exit, flags: u8, seq: u32, ack: u32, kept: Negotiated) {
+        self.exit = exit;
+        self.tcp =
+            TcpFields { seq, ack, flags, window: kept.window(), options: [0; 3], option_words: 0 };
+    }
+}
+
+/// Decides on a segment. `flow` is the entry of its tuple, if there is one.
+#[inline(always)]
+pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &mut Verdict) {
+    out.ask = Ask::Nothing;
+    out.change = Change::Keep;
+    out.body = false;
+    // PSH says nothing here, and ECE and CWR only matter with the kernel's congestion control.
+    let kind = segment.flags & (flags::SYN | flags::ACK | flags::FIN | flags::RST | flags::URG);
+    if kind == flags::SYN {
+        return syn(segment, env, out);
+    }
+    // An entry in another phase belongs to the kernel by now, or is none of ours.
+    let flow = match flow {
+        Some(flow) if flow.phase >= phase::OPEN && flow.phase <= phase::CLOSED => Some(flow),
+        _ => None,
+    };
+    if kind & flags::RST != 0 {
+        return reset(segment, flow, out);
+    }
+    if kind != flags::ACK && kind != flags::ACK | flags::FIN {
+        return out.leave(Exit::Flags);
+    }
+    if let Some(flow) = flow {
+        // A cookie of its own tells a new connection on the same tuple from a late segment of
+        // the old one.
+        if !is_next_incarnation(segment, flow, env) {
+            return on_flow(segment, flow, env, out);
+        }
+    }
+    without_flow(segment, env, out);
+}
+
+/// RFC 9293 §3.10.7.2, with a cookie in place of state.
+#[inline(always)]
+fn syn<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
+    if segment.payload_len != 0 {
+        return out.leave(Exit::SynData);
+    }
+    let options = env.options(segment);
+    if let Err(exit) = options.negotiate(segment.family) {
+        return out.leave(exit);
+    }
+    let kept = options.kept();
+    match env.owner(segment) {
+        Owner::Listener => {}
+        Owner::Nobody => return out.leave(Exit::SynNoListener),
+        Owner::MptcpListener => return out.leave(Exit::SynMptcp),
+        Owner::Connection => return out.leave(Exit::SynSocket),
+    }
+    let seq =
+        cookie::issue(env.keys(), segment.family, &segment.tuple, env.epoch(), segment.seq, kept);
+    let (options, option_words) = syn_ack_options(kept, env.mss(segment));
+    out.exit = Exit::SynAck;
+    out.tcp = TcpFields {
+        seq,
+        ack: segment.seq.wrapping_add(1),
+        flags: flags::SYN | flags::ACK,
+        // The window of a SYN segment is never scaled (RFC 7323 §2.2).
+        window: u16::MAX,
+        options,
+        option_words,
+    };
+}
+
+/// RFC 5961 §3.2: only a reset at exactly the next byte is believed.
+#[inline(always)]
+fn reset(segment: &Segment, flow: Option<&Flow>, out: &mut Verdict) {
+    match flow {
+        Some(flow) if segment.seq == flow.rcv_nxt => {
+            out.leave_and(Exit::Reset, Change::Forget);
+        }
+        _ => out.leave(Exit::NotOurs),
+    }
+}
+
+/// Whether the segment proves a handshake other than the one that the flow entry came from.
+#[inline(always)]
+fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool {
+    // Everything that belongs to the flow acknowledges something between its first byte and its
+    // last; only beyond that is the price of a hash due.
+    let acked = segment.ack.wrapping_sub(flow.iss);
+    let sent = flow.snd_nxt.wrapping_sub(flow.iss);
+    if acked <= sent {
+        return false;
+    }
+    cookie_distance(env, segment, segment.ack.wrapping_sub(1), segment.seq).is_first()
+}
+
+/// A segment of a connection on which a preflight was answered.
+#[inline(always)]
+fn on_flow<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) {
+    if segment.payload_len == 0 {
+        return if segment.has(flags::FIN) {
+            fin(segment, flow, env, out);
+        } else {
+            bare_ack(segment, flow, env, out);
+        };
+    }
+    // The last request once more: its answer was lost, and the client is our timer. It may come
+    // with later bytes in the same segment; only the request itself is read again.
+    let again = segment.seq == flow.request_seq()
+        && segment.ack == flow.reply_seq()
+        && (flow.phase == phase::OPEN || flow.phase == phase::FIN_SENT)
+        && segment.payload_len >= flow.request_len as usize;
+    if !again {
+        // One byte before the next: a keep-alive probe with its byte (RFC 9293 §3.8.4).
+        if segment.payload_len == 1 && segment.seq == flow.rcv_nxt.wrapping_sub(1) {
+            return probe(flow, out);
+        }
+        if flow.phase != phase::OPEN {
+            return unexpected(Exit::AfterClose, segment, env, out);
+        }
+        if segment.seq != flow.rcv_nxt {
+            let ahead = segment.seq.wrapping_sub(flow.rcv_nxt) < 1 << 31;
+            let exit = if ahead { Exit::OutOfOrder } else { Exit::Stale };
+            return unexpected(exit, segment, env, out);
+        }
+        if segment.ack != flow.snd_nxt {
+            return unexpected(Exit::Unacknowledged, segment, env, out);
+        }
+    }
+    match env.owner(segment) {
+        Owner::Listener => {}
+        Owner::Nobody | Owner::MptcpListener => {
+            return out.leave_and(Exit::ListenerGone, Change::Forget);
+        }
+        Owner::Connection => return out.leave_and(Exit::NotOurs, Change::Forget),
+    }
+    if again {
+        return out.ask(Ask::Again, *flow, flow.request_len as usize);
+    }
+    if segment.has(flags::FIN) || !env.starts_like_a_preflight(segment) {
+        out.put(flow.in_phase(phase::LEAVING));
+        return out.leave(Exit::NotOptions);
+    }
+    out.ask(Ask::Next, *flow, segment.payload_len);
+}
+
+/// A segment of a connection of which nothing is remembered.
+#[inline(always)]
+fn without_flow<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
+    if segment.payload_len == 0 {
+        return stateless(segment, env, out);
+    }
+    // The cheapest question first: on most connections the kernel's data passes here.
+    if segment.has(flags::FIN) || !env.starts_like_a_preflight(segment) {
+        return out.leave(Exit::NotOptions);
+    }
+    let iss = segment.ack.wrapping_sub(1);
+    // A cookie is a proof of 24 bits, which on a busy host an unrelated segment meets by chance:
+    // the tuple must be nobody's.
+    if !cookie_distance(env, segment, iss, segment.seq).is_first()
+        || env.owner(segment) != Owner::Listener
+    {
+        return out.leave(Exit::NotOurs);
+    }
+    let flow = Flow { rcv_nxt: segment.seq, snd_nxt: segment.ack, iss, ..Flow::EMPTY };
+    out.ask(Ask::First, flow, segment.payload_len);
+}
+
+/// A segment without data on a connection of which nothing is remembered: the end of a handshake,
+/// a FIN, the acknowledgement of ours, or a keep-alive probe. All are told by the cookie.
+#[inline(always)]
+fn stateless<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
+    // The kernel's own connections first: for them this is the price of every acknowledgement.
+    if env.owner(segment) != Owner::Listener {
+        return out.leave(Exit::NotOurs);
+    }
+    let (seq, ack) = (segment.seq, segment.ack);
+    let iss = ack.wrapping_sub(1);
+    let kept = Negotiated(iss as u8);
+    let distance = cookie_distance(env, segment, iss, seq);
+    if distance.is_first() {
+        if segment.has(flags::FIN) {
+            let fin_ack = flags::FIN | flags::ACK;
+            return out.control(Exit::FinAck, fin_ack, ack, seq.wrapping_add(1), kept);
+        }
+        return out.leave(Exit::HandshakeAck);
+    }
+    if distance.is_probe() {
+        return out.control(Exit::ProbeAck, flags::ACK, ack, seq.wrapping_add(1), kept);
+    }
+    if distance.is_early() {
+        // Behind bytes that have not arrived; they will be sent again, and this with them.
+        return out.leave(Exit::OutOfOrder);
+    }
+    // After a FIN that was answered from the cookie, both sides are one further.
+    let after_fin = cookie_distance(env, segment, ack.wrapping_sub(2), seq.wrapping_sub(1));
+    out.leave(if after_fin.is_first() && !segment.has(flags::FIN) {
+        Exit::LastAck
+    } else {
+        Exit::NotOurs
+    });
+}
+
+impl Verdict {
+    /// Decides, once the request in question was read and looked up. The verdict holds what
+    /// [`step`] left in it.
+    #[inline(always)]
+    pub fn answered(&mut self, decision: Result<&Answer, Exit>) {
+        let before = self.flow;
+        let again = matches!(self.ask, Ask::Again);
+        // What is not answered goes up, and the connection with it.
+        match self.ask {
+            Ask::Next => self.put(before.in_phase(phase::LEAVING)),
+            Ask::Again => self.change = Change::Forget,
+            Ask::First | Ask::Nothing => {}
+        }
+        let answer = match decision {
+            Ok(answer) => answer,
+            Err(exit) => return self.leave(if again { Exit::AnswerChanged } else { exit }),
+        };
+        let reply_len = answer.len + usize::from(answer.close);
+        if again {
+            // The same length, or the two answers would not end at the same byte.
+            if reply_len != before.reply_len as usize {
+                return self.leave(Exit::AnswerChanged);
+            }
+            self.change = Change::Keep;
+            self.exit = Exit::AnsweredAgain;
+            return self.data(&before, answer.close);
+        }
+        if answer.len > before.negotiated().mss() as usize {
+            return self.leave(Exit::ReplyTooLong);
+        }
+        let after = Flow {
+            rcv_nxt: before.rcv_nxt.wrapping_add(self.request_len as u32),
+            snd_nxt: before.snd_nxt.wrapping_add(reply_len as u32),
+            iss: before.iss,
+            request_len: self.request_len as u16,
+            reply_len: reply_len as u16,
+            phase: if answer.close { phase::FIN_SENT } else { phase::OPEN },
+            pad: [0; 3],
+        };
+        self.put(after);
+        self.exit = if answer.close { Exit::AnsweredClose } else { Exit::Answered };
+        self.data(&after, answer.close);
+    }
+
+    /// The segment that carries the answer which the flow remembers.
+    #[inline(always)]
+    const fn data(&mut self, flow: &Flow, close: bool) {
+        let fin = if close { flags::FIN } else { 0 };
+        self.tcp = TcpFields {
+            seq: flow.reply_seq(),
+            ack: flow.rcv_nxt,
+            flags: flags::ACK | flags::PSH | fin,
+            window: flow.negotiated().window(),
+            options: [0; 3],
+            option_words: 0,
+        };
+        self.body = true;
+    }
+}
+
+/// A segment that is not the one the flow waits for.
+///
+/// The entry may be left over from a connection that ended unseen, and the tuple the kernel's by
+/// now; only where it is not, the segment is one of ours to drop.
+#[inline(always)]
+fn unexpected<E: Env>(exit: Exit, segment: &Segment, env: &mut E, out: &mut Verdict) {
+    if env.owner(segment) == Owner::Connection {
+        return out.leave_and(Exit::NotOurs, Change::Forget);
+    }
+    out.leave(exit);
+}
+
+/// A FIN without data.
+#[inline(always)]
+fn fin<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) {
+    let kept = flow.negotiated();
+    let next = segment.seq == flow.rcv_nxt;
+    let last = segment.seq == flow.rcv_nxt.wrapping_sub(1);
+    let rcv_nxt = flow.rcv_nxt.wrapping_add(1);
+    match flow.phase {
+        // The client closes first: acknowledge and close in one segment.
+        phase::OPEN if next => {
+            let snd_nxt = flow.snd_nxt.wrapping_add(1);
+            out.put(Flow { rcv_nxt, snd_nxt, phase: phase::LAST_ACK, ..*flow });
+            out.control(Exit::FinAck, flags::FIN | flags::ACK, flow.snd_nxt, rcv_nxt, kept);
+        }
+        phase::FIN_SENT if next => {
+            out.put(Flow { rcv_nxt, phase: phase::CLOSED, ..*flow });
+            out.control(Exit::CloseAck, flags::ACK, flow.snd_nxt, rcv_nxt, kept);
+        }
+        // Retransmitted: what answered it was lost.
+        phase::LAST_ACK if last => {
+            let seq = flow.snd_nxt.wrapping_sub(1);
+            out.control(Exit::FinAck, flags::FIN | flags::ACK, seq, flow.rcv_nxt, kept);
+        }
+        phase::CLOSED if last => {
+            out.control(Exit::CloseAck, flags::ACK, flow.snd_nxt, flow.rcv_nxt, kept);
+        }
+        phase::OPEN | phase::FIN_SENT => unexpected(Exit::OutOfOrder, segment, env, out),
+        _ => unexpected(Exit::Stale, segment, env, out),
+    }
+}
+
+/// An acknowledgement without data.
+#[inline(always)]
+fn bare_ack<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) {
+    if segment.ack == flow.snd_nxt {
+        if segment.seq == flow.rcv_nxt {
+            return if flow.phase == phase::LAST_ACK {
+                out.leave_and(Exit::LastAck, Change::Forget);
+            } else {
+                out.leave(Exit::ReplyAck);
+            };
+        }
+        // One byte before, and nothing in it: a keep-alive probe (RFC 9293 §3.8.4).
+        if segment.seq == flow.rcv_nxt.wrapping_sub(1)
+            && (flow.phase == phase::OPEN || flow.phase == phase::FIN_SENT)
+        {
+            return probe(flow, out);
+        }
+    }
+    unexpected(Exit::ReplyAck, segment, env, out);
+}
+
+/// The acknowledgement that a keep-alive probe asks for.
+#[inline(always)]
+fn probe(flow: &Flow, out: &mut Verdict) {
+    out.control(Exit::ProbeAck, flags::ACK, flow.snd_nxt, flow.rcv_nxt, flow.negotiated());
+}

@@ -1,0 +1,244 @@
+//! Writing: the IP and TCP headers of a reply, checksums included.
+//!
+//! ```text
+//! IPv4  0x45 tos=0 length | id=0 DF | ttl=64 TCP checksum | server | client
+//! IPv6  version 6, class 0, label 0 | length TCP hops=64 | server (16) | client (16)
+//! TCP   server port, client port | seq | ack | offset flags window | checksum 0 | options
+//! ```
+//!
+//! The id is 0, which RFC 6864 §4.1 allows for a packet that is never fragmented. Checksums are
+//! computed in full: a local sender leaves only a partial one in the request, so there is nothing
+//! to update.
+
+use crate::checksum::Sum;
+
+use super::segment::{Family, IPV4_LEN, IPV6_LEN, Segment, TCP_LEN};
+
+/// The longest headers: IPv6, TCP and 12 bytes of options.
+pub const HEADERS_MAX: usize = IPV6_LEN + TCP_LEN + 12;
+
+/// The TCP header of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFields {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// See [`super::segment::flags`].
+    pub flags: u8,
+    /// The window field, scaled already.
+    pub window: u16,
+    /// Option words in the order of memory.
+    pub options: [u32; 3],
+    /// How many of them are used.
+    pub option_words: usize,
+}
+
+/// IP and TCP headers as words in the order of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Headers(pub [u32; HEADERS_MAX / 4]);
+
+/// Length of the IP and TCP headers of a reply in bytes.
+#[inline(always)]
+pub const fn headers_len(family: Family, option_words: usize) -> usize {
+    let ip = match family {
+        Family::V4 => IPV4_LEN,
+        Family::V6 => IPV6_LEN,
+    };
+    ip + TCP_LEN + option_words * 4
+}
+
+impl Headers {
+    /// Nothing written yet.
+    pub const EMPTY: Self = Self([0; HEADERS_MAX / 4]);
+
+    /// Writes the headers of the reply to `to` that carries `payload_len` bytes summing up to
+    /// `payload`, and returns their length.
+    #[inline(always)]
+    pub fn write(
+        &mut self,
+        to: &Segment,
+        tcp: &TcpFields,
+        payload_len: usize,
+        payload: Sum,
+    ) -> usize {
+        let tcp_len = TCP_LEN + tcp.option_words * 4 + payload_len;
+        let (client, server) = (&to.tuple.client.0, &to.tuple.server.0);
+        match to.family {
+            Family::V4 => {
+                let ip = [
+                    be([0x45, 0], (IPV4_LEN + tcp_len) as u16),
+                    be([0, 0], 0x4000),
+                    be([64, 6], 0),
+                    server[3],
+                    client[3],
+                ];
+                let mut sum = Sum::ZERO;
+                for word in ip {
+                    sum = sum.add(Sum::folded(word));
+                }
+                self.0[0] = ip[0];
+                self.0[1] = ip[1];
+                self.0[2] = with_checksum(ip[2], sum.finish());
+                self.0[3] = ip[3];
+                self.0[4] = ip[4];
+                self.write_tcp::<5>(to, tcp, tcp_len, payload);
+            }
+            Family::V6 => {
+                self.0[0] = be([0x60, 0], 0);
+                self.0[1] = u32::from_ne_bytes([(tcp_len >> 8) as u8, tcp_len as u8, 6, 64]);
+                self.0[2] = server[0];
+                self.0[3] = server[1];
+                self.0[4] = server[2];
+                self.0[5] = server[3];
+                self.0[6] = client[0];
+                self.0[7] = client[1];
+                self.0[8] = client[2];
+                self.0[9] = client[3];
+                self.write_tcp::<10>(to, tcp, tcp_len, payload);
+            }
+        }
+        headers_len(to.family, tcp.option_words)
+    }
+
+    /// The TCP header behind `AT` words of IP header.
+    #[inline(always)]
+    fn write_tcp<const AT: usize>(
+        &mut self,
+        to: &Segment,
+        tcp: &TcpFields,
+        tcp_len: usize,
+        payload: Sum,
+    ) {
+        let [sp0, sp1] = to.tuple.server_port.to_ne_bytes();
+        let [cp0, cp1] = to.tuple.client_port.to_ne_bytes();
+        let offset = ((TCP_LEN / 4 + tcp.option_words) << 4) as u8;
+        let words = [
+            u32::from_ne_bytes([sp0, sp1, cp0, cp1]),
+            tcp.seq.to_be(),
+            tcp.ack.to_be(),
+            be([offset, tcp.flags], tcp.window),
+            0,
+            tcp.options[0],
+            tcp.options[1],
+            tcp.options[2],
+        ];
+        // The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1): addresses, length, protocol. The
+        // mapped prefix of an IPv4 address sums up to 0xffff, which is zero.
+        let mut sum = payload.add(Sum::folded(u32::from_ne_bytes([
+            0,
+            6,
+            (tcp_len >> 8) as u8,
+            tcp_len as u8,
+        ])));
+        for i in 0..4 {
+            sum = sum.add(Sum::folded(to.tuple.client.0[i])).add(Sum::folded(to.tuple.server.0[i]));
+        }
+        for word in words {
+            sum = sum.add(Sum::folded(word));
+        }
+        self.0[AT] = words[0];
+        self.0[AT + 1] = words[1];
+        self.0[AT + 2] = words[2];
+        self.0[AT + 3] = words[3];
+        let [c0, c1] = sum.finish().to_ne_bytes();
+        self.0[AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
+        self.0[AT + 5] = words[5];
+        self.0[AT + 6] = words[6];
+        self.0[AT + 7] = words[7];
+    }
+}
+
+/// Two bytes and a number in network order, as a word in the order of memory.
+#[inline(always)]
+const fn be(first: [u8; 2], second: u16) -> u32 {
+    let [c, d] = second.to_be_bytes();
+    u32::from_ne_bytes([first[0], first[1], c, d])
+}
+
+/// The third word of an IPv4 header with its checksum.
+#[inline(always)]
+const fn with_checksum(word: u32, checksum: u16) -> u32 {
+    let [a, b, ..] = word.to_ne_bytes();
+    let [c, d] = checksum.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::super::segment::{Address, Tuple, flags};
+    use super::*;
+
+    fn segment(family: Family) -> Segment {
+        let (client, server) = match family {
+            Family::V4 => (
+                Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
+                Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
+            ),
+            Family::V6 => (Address::from_bytes([0xfd; 16]), Address::from_bytes([0x20; 16])),
+        };
+        Segment {
+            tuple: Tuple {
+                client,
+                server,
+                client_port: 40000u16.to_be(),
+                server_port: 80u16.to_be(),
+            },
+            family,
+            ip_at: 14,
+            tcp_at: 34,
+            options_len: 0,
+            payload_len: 0,
+            seq: 1,
+            ack: 2,
+            flags: flags::ACK,
+        }
+    }
+
+    fn bytes(family: Family, option_words: usize, payload: &[u8]) -> Vec<u8> {
+        let tcp = TcpFields {
+            seq: 0x0102_0304,
+            ack: 0x0506_0708,
+            flags: flags::ACK | flags::PSH,
+            window: 512,
+            options: [u32::from_ne_bytes([2, 4, 5, 0xb4]), 0, 0],
+            option_words,
+        };
+        let tcp =
+            TcpFields { options: if option_words == 0 { [0; 3] } else { tcp.options }, ..tcp };
+        let mut headers = Headers::EMPTY;
+        let len = headers.write(&segment(family), &tcp, payload.len(), Sum::of(payload));
+        let mut out: Vec<u8> = headers.0.iter().flat_map(|w| w.to_ne_bytes()).collect();
+        out.truncate(len);
+        out.extend_from_slice(payload);
+        out
+    }
+
+    #[test]
+    fn ipv4_byte_for_byte() {
+        let packet = bytes(Family::V4, 1, b"");
+        assert_eq!(packet[..10], [0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6]);
+        assert_eq!(packet[12..20], [10, 0, 0, 1, 10, 0, 0, 2]);
+        assert_eq!(Sum::of(&packet[..20]).fold(), 0xffff, "header checksum");
+        assert_eq!(packet[20..36], [0, 80, 0x9c, 0x40, 1, 2, 3, 4, 5, 6, 7, 8, 0x60, 0x18, 2, 0]);
+        assert_eq!(packet[38..], [0, 0, 2, 4, 5, 0xb4]);
+    }
+
+    #[test]
+    fn tcp_checksums_hold_for_odd_and_even_payloads() {
+        for family in [Family::V4, Family::V6] {
+            for payload in [&b""[..], b"x", b"xy", b"an odd payload!", b"an even payload."] {
+                let packet = bytes(family, 0, payload);
+                let (ip, addresses) = if family == Family::V4 { (20, 12..20) } else { (40, 8..40) };
+                let mut pseudo = Vec::from(&packet[addresses]);
+                pseudo.extend([0, 6]);
+                pseudo.extend(u16::try_from(packet.len() - ip).expect("short").to_be_bytes());
+                let sum = Sum::of(&pseudo).add(Sum::of(&packet[ip..]));
+                assert_eq!(sum.fold(), 0xffff, "{family:?} {payload:?}");
+            }
+        }
+    }
+}

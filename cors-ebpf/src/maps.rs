@@ -1,0 +1,94 @@
+//! The maps, and nothing but the maps. The agent may give them other sizes when it loads.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use cors_common::{
+    exit::Exit,
+    head::Head,
+    policy::{Answer, Image, Policy, image::Line},
+    state::{Slot, State},
+    tcp::{flow::Flow, step::Verdict},
+    wire::{
+        options::OptionBytes,
+        reply::Headers,
+        segment::{Endpoint, Segment, Tuple},
+    },
+    zero::Zero,
+};
+
+use crate::global;
+
+/// What the agent keeps current; one entry, shared memory.
+#[btf_map]
+pub(crate) static STATE: Array<State, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The facts of both generations; shared memory.
+#[btf_map]
+pub(crate) static FACTS: Array<Line, 1024, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The policies of both generations; shared memory.
+#[btf_map]
+pub(crate) static POLICIES: Array<Policy, 16, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Connections on which a preflight was answered. The least recently used one goes first.
+#[btf_map]
+pub(crate) static FLOWS: LruHashMap<Tuple, Flow, 65536> = LruHashMap::new();
+
+/// Protected sockets.
+#[btf_map]
+pub(crate) static PROTECTED: HashMap<Endpoint, u32, 4096> = HashMap::new();
+
+/// For each interface index the segment sizes to announce: IPv4 in the low half, IPv6 in the high.
+#[btf_map]
+pub(crate) static INTERFACES: HashMap<u32, u32, 256> = HashMap::new();
+
+/// One counter for each way out.
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new();
+
+/// Room that a stack of 512 bytes does not have.
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// One for each CPU; a program is not interrupted by another of its kind.
+///
+/// Every field is written before it is read in the same run; what an earlier packet left is never
+/// looked at. Zero is a value of each, so what the map starts with is valid.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) head: Head,
+    pub(crate) options: OptionBytes,
+    pub(crate) headers: Headers,
+    pub(crate) segment: Segment,
+    pub(crate) flow: Flow,
+    pub(crate) date: u32,
+    pub(crate) answer: Answer,
+    pub(crate) verdict: Verdict,
+    pub(crate) zero: Zero,
+}
+
+/// The compiled policy as the maps hold it.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps;
+
+impl Image for Maps {
+    const TEXT_MAX: usize = 128;
+
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        FACTS.get(index)
+    }
+
+    #[inline(always)]
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        POLICIES.get(index)
+    }
+
+    #[inline(always)]
+    fn find(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
+        global::policy_find(head, core::ptr::from_ref(slot).cast_mut(), tag, at)
+    }
+}

@@ -1,0 +1,13 @@
+//! The agent's life: start, keep the words current, tell its status, stop.
+//!
+//! [`run`] puts the pieces together; each of the others is one thing that goes on meanwhile.
+
+pub mod addresses;
+pub mod client;
+pub mod clock;
+mod directory;
+pub mod report;
+pub mod run;
+pub mod status;
+
+pub use run::{RunError, Setup, run};

@@ -1,0 +1,178 @@
+//! The status for people.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use cors_common::exit::Exit;
+
+use super::status::{Interface, Policy, Program, Status};
+
+/// The status as text of aligned columns. Counters that counted nothing are left out unless `all`
+/// is set.
+pub fn human(status: &Status, all: bool) -> String {
+    let Status { version, pid, mode, measure, uptime_seconds, policy, flows, .. } = status;
+    let measure = if *measure { ", measuring only: everything passes" } else { "" };
+    let Policy { generation, policies, origins, source } = policy;
+    let mut text = format!(
+        "cors-edge {version}, {mode}, process {pid}, up {}{measure}\n\
+         policy      generation {generation}: {}, {}, from {source}\n\
+         flows       {flows}\n",
+        duration(*uptime_seconds),
+        count(*policies, "policy", "policies"),
+        count(*origins, "origin", "origins"),
+    );
+    let interfaces = status.interfaces.iter().map(|Interface { name, index, xdp }| {
+        vec![name.clone(), format!("XDP {xdp}"), format!("index {index}")]
+    });
+    section(&mut text, "interfaces", interfaces.collect());
+    section(&mut text, "protected", status.protected.iter().map(|s| vec![s.clone()]).collect());
+    section(&mut text, "programs", status.programs.iter().map(program).collect());
+    section(&mut text, "counters", counters(&status.counters, all));
+    text
+}
+
+fn program(program: &Program) -> Vec<String> {
+    let Program { name, id, run_count, run_time_ns } = program;
+    let runs = match run_time_ns.checked_div(*run_count) {
+        Some(mean) => format!("{run_count} runs of {mean} ns"),
+        None => "not timed (sysctl kernel.bpf_stats_enabled=1)".to_owned(),
+    };
+    vec![name.clone(), format!("id {id}"), runs]
+}
+
+/// In the order of the packet's way through the programs, and what only another version knows at
+/// the end.
+fn counters(totals: &BTreeMap<String, u64>, all: bool) -> Vec<Vec<String>> {
+    let known = Exit::ALL
+        .iter()
+        .filter_map(|exit| Some((exit.name(), *totals.get(exit.name())?, exit.help())));
+    let is_known = |name: &str| Exit::ALL.iter().any(|exit| exit.name() == name);
+    let unknown = totals
+        .iter()
+        .filter(|(name, _)| !is_known(name))
+        .map(|(name, total)| (name.as_str(), *total, ""));
+    known
+        .chain(unknown)
+        .filter(|(_, total, _)| all || *total > 0)
+        .map(|(name, total, help)| vec![name.to_owned(), total.to_string(), help.to_owned()])
+        .collect()
+}
+
+/// A headline and aligned rows. Columns of numbers are flush right.
+fn section(text: &mut String, title: &str, rows: Vec<Vec<String>>) {
+    let nothing = if rows.is_empty() { "  none" } else { "" };
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(text, "\n{title}{nothing}");
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let width = |column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let is_number = |column| cells(column).all(|cell| cell.parse::<u64>().is_ok());
+    let layout: Vec<_> = (0..columns).map(|column| (width(column), is_number(column))).collect();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, (width, is_number)) in row.iter().zip(&layout) {
+            let _ = if *is_number {
+                write!(line, "  {cell:>width$}")
+            } else {
+                write!(line, "  {cell:<width$}")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let counters = [("answered", 1200), ("syn_ack", 7), ("flags", 0), ("from_the_future", 1)];
+        Status {
+            version: "0.1.0".to_owned(),
+            pid: 42,
+            mode: "sidecar".to_owned(),
+            measure: false,
+            uptime_seconds: 61,
+            policy: Policy {
+                generation: 1,
+                policies: 1,
+                origins: 2,
+                source: "/etc/cors-edge.toml".to_owned(),
+            },
+            interfaces: vec![
+                Interface { name: "lo".to_owned(), index: 1, xdp: "generic".to_owned() },
+                Interface { name: "wan-uplink".to_owned(), index: 12, xdp: "native".to_owned() },
+            ],
+            programs: vec![
+                Program { name: "edge".to_owned(), id: 7, run_count: 4, run_time_ns: 1001 },
+                Program { name: "handover".to_owned(), id: 8, run_count: 0, run_time_ns: 0 },
+            ],
+            protected: vec!["10.0.0.1:80".to_owned()],
+            flows: 3,
+            counters: counters.map(|(name, total)| (name.to_owned(), total)).into(),
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let expected = "\
+cors-edge 0.1.0, sidecar, process 42, up 1 min 1 s
+policy      generation 1: 1 policy, 2 origins, from /etc/cors-edge.toml
+flows       3
+
+interfaces
+  lo          XDP generic  index 1
+  wan-uplink  XDP native   index 12
+
+protected
+  10.0.0.1:80
+
+programs
+  edge      id 7  4 runs of 250 ns
+  handover  id 8  not timed (sysctl kernel.bpf_stats_enabled=1)
+
+counters
+  syn_ack             7  A SYN answered with a cookie.
+  answered         1200  A preflight answered.
+  from_the_future     1
+";
+        assert_eq!(human(&status(), false), expected);
+    }
+
+    #[test]
+    fn what_is_zero_or_missing() {
+        assert!(human(&status(), true).contains("\n  flags               0  Flags that"));
+        let nothing = Status { counters: BTreeMap::new(), measure: true, ..status() };
+        let text = human(&nothing, true);
+        assert!(text.ends_with("\ncounters  none\n"), "{text}");
+        assert!(text.contains("up 1 min 1 s, measuring only"), "{text}");
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (3599, "59 min 59 s"),
+            (3600, "1 h 0 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The status document: what the agent tells about itself, as JSON, to whoever connects to its
+//! socket. The connection is closed behind it; nothing is read from it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::{io::AsyncWriteExt as _, net::UnixStream, time::timeout};
+use tracing::debug;
+
+/// What the agent tells about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How it is deployed: `sidecar`.
+    pub mode: String,
+    /// Whether it only counts what it would answer.
+    pub measure: bool,
+    /// For how long it has been running, in seconds.
+    pub uptime_seconds: u64,
+    /// The active policy.
+    pub policy: Policy,
+    /// The interfaces that it is on.
+    pub interfaces: Vec<Interface>,
+    /// Its programs.
+    pub programs: Vec<Program>,
+    /// The sockets that are protected at the moment.
+    pub protected: Vec<String>,
+    /// Connections that are remembered.
+    pub flows: u64,
+    /// The total of every counter, by the name of the exit that it counts.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The active policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Counts up with every policy loaded.
+    pub generation: u32,
+    /// How many policies it has.
+    pub policies: u64,
+    /// How many origin patterns they have together.
+    pub origins: u64,
+    /// The file that it was read from.
+    pub source: String,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: u32,
+    /// How the XDP program is attached: `native`, `generic` or `off`.
+    pub xdp: String,
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its id, as `bpftool prog` shows it.
+    pub id: u32,
+    /// How often it ran; 0 unless `kernel.bpf_stats_enabled` is 1.
+    pub run_count: u64,
+    /// How long that took altogether, in nanoseconds; 0 likewise.
+    pub run_time_ns: u64,
+}
+
+/// For how long somebody may take to read the document.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes the document and closes the connection.
+pub(super) async fn tell(mut connection: UnixStream, document: String) {
+    let write = async {
+        connection.write_all(document.as_bytes()).await?;
+        connection.shutdown().await
+    };
+    match timeout(PATIENCE, write).await {
+        Ok(Ok(())) => {}
+        // Whoever asked went away, or does not read; the agent does not care.
+        Ok(Err(error)) => debug!("a status was not taken: {error}"),
+        Err(_) => debug!("a status was not taken in time"),
+    }
+}

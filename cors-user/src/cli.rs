@@ -1,0 +1,114 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cors_user::kernel::attach::Wish;
+
+/// Answers CORS preflights in the network driver, and hands everything else to the kernel.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// What is logged to standard error: a level, or a list like `warn,cors_user=debug`
+    /// [default: $RUST_LOG, or info]
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    Validate(Validate),
+    Status(StatusOf),
+}
+
+/// Where a running agent has its socket.
+const RUNTIME_DIR: &str = "/run/cors-edge";
+
+/// Attach to the interfaces and answer, until SIGTERM or SIGINT
+///
+/// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
+/// attached is detached at the end. Exit code 0 after a signal, 2 if the policy file has errors,
+/// 1 if something else keeps the agent from running.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The policy file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// An interface to answer on; may be given several times, and replaces those of the file
+    #[arg(long, value_name = "IF")]
+    pub(crate) interface: Vec<String>,
+    /// Where packets are answered
+    #[arg(long, value_name = "MODE", value_enum, default_value = "auto")]
+    pub(crate) xdp: Xdp,
+    /// Count what would be answered, and let everything pass
+    #[arg(long)]
+    pub(crate) measure: bool,
+    /// Directory of the status socket, made if it is not there
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Check a policy file, and say everything that is wrong with it
+///
+/// Exit code 0 if it is valid (warnings are no errors), 2 if it is not, 1 if it cannot be read.
+#[derive(Args, Debug)]
+pub(crate) struct Validate {
+    /// The policy file
+    pub(crate) file: PathBuf,
+    /// Write a list of {path, value, reason, hint}; it is empty if there is nothing to say
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say what a running agent does, and what it has counted
+#[derive(Args, Debug)]
+pub(crate) struct StatusOf {
+    /// Write the whole status as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show counters that have counted nothing, too
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) all: bool,
+    /// The runtime directory of the agent
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Where packets are answered.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Xdp {
+    /// In the driver where that works, behind it elsewhere (veth, loopback)
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// Behind the driver, on any interface
+    Generic,
+    /// Nowhere: only hand over connections that are under way
+    Off,
+}
+
+impl From<Xdp> for Wish {
+    fn from(xdp: Xdp) -> Self {
+        match xdp {
+            Xdp::Auto => Self::Auto,
+            Xdp::Native => Self::Native,
+            Xdp::Generic => Self::Generic,
+            Xdp::Off => Self::Off,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

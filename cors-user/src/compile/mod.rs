@@ -1,0 +1,266 @@
+//! From a checked policy file to the image that both tiers look requests up in.
+//!
+//! Pure data in, pure data out: nothing here knows about maps or files. The layout is that of
+//! [`cors_common::policy::image`]; the same [`Config`] always gives the same image, byte for byte.
+//!
+//! The way through: `origins` and the other lists become facts about numbered `sets`, hosts and path
+//! prefixes facts about `groups`; every policy gets its finished `reply`; and at last the facts are
+//! placed in a hash `table`.
+
+mod error;
+mod groups;
+mod origins;
+mod render;
+mod reply;
+mod sets;
+mod table;
+
+use cors_common::{
+    exit::Exit,
+    head::Head,
+    policy::{
+        self, Answer, NAME_MAX, Policy,
+        image::{Kind, Line, flag},
+    },
+    siphash::siphash24,
+    state::{Date, Slot},
+};
+
+use crate::config::model::{self, Config};
+pub use error::CompileError;
+pub use render::render;
+use sets::Sets;
+use table::{Fact, Table};
+
+/// How much room one generation has in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Lines of facts.
+    pub lines: u32,
+    /// Policies.
+    pub policies: u32,
+}
+
+/// One generation of the policy, as it goes into the maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The facts: the hash table, then the rest of long texts.
+    pub lines: Vec<Line>,
+    /// The policies, in the order of the file.
+    pub policies: Vec<Policy>,
+    /// How to read the two. Its bases and its generation are 0: whoever loads the image into a
+    /// place sets them.
+    pub slot: Slot,
+    /// What is in it.
+    pub summary: Summary,
+}
+
+/// What an image holds, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Policies.
+    pub policies: usize,
+    /// Origin patterns of all policies; one that several of them list counts each time.
+    pub origins: usize,
+    /// Facts in the hash table.
+    pub facts: usize,
+    /// The same for the same lines and policies, and for no others in practice.
+    pub digest: u64,
+}
+
+/// Compiles a policy file.
+pub fn compile(config: &Config, limits: Limits) -> Result<Image, CompileError> {
+    let policies = config.policies.len();
+    if policies > limits.policies as usize {
+        return Err(CompileError::Policies { needed: policies, available: limits.policies });
+    }
+    let mut facts = Vec::new();
+    let mut sets = Sets::default();
+    let mut entries = Vec::with_capacity(policies);
+    for policy in &config.policies {
+        entries.push(entry(policy, &mut sets, &mut facts)?);
+    }
+    let any_host = groups::add(&config.policies, &mut facts)?;
+    let table = Table::build(&facts, limits.lines)?;
+    let slot = Slot {
+        generation: 0,
+        fact_base: 0,
+        fact_mask: table.mask,
+        policy_base: 0,
+        seed: table.seed,
+        any_host,
+        pad: [0; 4],
+    };
+    let summary = Summary {
+        policies,
+        origins: config.policies.iter().map(|policy| origins::count(&policy.origins)).sum(),
+        facts: facts.len(),
+        digest: digest(&slot, &table.lines, &entries),
+    };
+    Ok(Image { lines: table.lines, policies: entries, slot, summary })
+}
+
+/// One policy, and the facts about what it allows.
+fn entry(
+    policy: &model::Policy,
+    sets: &mut Sets,
+    facts: &mut Vec<Fact>,
+) -> Result<Policy, CompileError> {
+    let origins = origins::compile(policy)?;
+    let mut flags = origins.flags;
+    let methods = match &policy.methods {
+        model::Methods::Any => {
+            flags |= flag::ANY_METHOD;
+            Vec::new()
+        }
+        model::Methods::List(names) => members(policy, Kind::Method, "method", names)?,
+    };
+    if policy.headers.any {
+        flags |= flag::ANY_HEADER;
+    }
+    let headers = members(policy, Kind::Header, "header", &policy.headers.names)?;
+    let reply = reply::reply(policy)?;
+    Ok(Policy {
+        flags,
+        origins: sets.id(origins.members, facts),
+        methods: sets.id(methods, facts),
+        headers: sets.id(headers, facts),
+        depths: origins.depths,
+        reply_sum: reply.sum,
+        reply_len: reply.len,
+        date_at: reply.date_at,
+        pad: [0; 2],
+        reply: reply.bytes,
+    })
+}
+
+/// Names as members of a set, where the engine reads names as long as these.
+fn members(
+    policy: &model::Policy,
+    kind: Kind,
+    what: &'static str,
+    names: &[String],
+) -> Result<Vec<sets::Member>, CompileError> {
+    if let Some(name) = names.iter().find(|name| name.len() > NAME_MAX) {
+        return Err(CompileError::NameTooLong {
+            policy: policy.name.clone(),
+            what,
+            name: name.clone(),
+        });
+    }
+    Ok(names.iter().map(|name| (kind, name.clone())).collect())
+}
+
+impl Image {
+    /// Lines and policies, for the functions that read them.
+    pub fn parts(&self) -> (&[Line], &[Policy]) {
+        (&self.lines, &self.policies)
+    }
+
+    /// What the policy says on a head that has been read.
+    pub fn decide(&self, date: &Date, head: &mut Head) -> Result<Answer, Exit> {
+        policy::decide(self.parts(), &self.slot, date, head)
+    }
+}
+
+/// A number for what the image says.
+fn digest(slot: &Slot, lines: &[Line], policies: &[Policy]) -> u64 {
+    let key = |digest| [digest, 0];
+    let mut digest = siphash24(&key(0), &[u64::from(slot.fact_mask), slot.seed, slot.any_host]);
+    for line in lines {
+        digest = siphash24(&key(digest), &line.0);
+    }
+    for policy in policies {
+        // The sets and the sum follow from the facts and the reply.
+        let (flags, depths) = (u64::from(policy.flags), u64::from(policy.depths));
+        let sets = [policy.origins, policy.methods, policy.headers].map(u64::from);
+        digest = siphash24(&key(digest), &[flags, depths, sets[0], sets[1], sets[2]]);
+        for word in table::words(&policy.reply) {
+            digest = siphash24(&key(digest), &[word]);
+        }
+    }
+    digest
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const LIMITS: Limits = Limits { lines: 1 << 20, policies: 1 << 12 };
+
+    fn policies(text: &str) -> Config {
+        let text = format!("[server]\nlisten = [\"0.0.0.0:80\"]\n{text}");
+        config::parse(&text).config.unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
+    }
+
+    #[test]
+    fn the_example_compiles_the_same_each_time() {
+        let config = config::parse(config::EXAMPLE).config.unwrap();
+        let image = compile(&config, LIMITS).unwrap();
+        assert_eq!(image, compile(&config, LIMITS).unwrap());
+        let Summary { policies, origins, facts, digest } = image.summary;
+        // Two origins, three methods, two headers, one host, one prefix.
+        assert_eq!((policies, origins, facts), (1, 2, 9));
+        let mut other = config.clone();
+        other.policies[0].max_age = Some(601);
+        assert_ne!(compile(&other, LIMITS).unwrap().summary.digest, digest);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let config = policies(
+            "[[policy]]\nname = \"a\"\nallow_origins = [\"https://a.example\"]\n\
+             [[policy]]\nname = \"b\"\nmatch = { path_prefix = \"/b\" }\nallow_origins = [\"*\"]",
+        );
+        let few = Limits { policies: 1, ..LIMITS };
+        let expected = CompileError::Policies { needed: 2, available: 1 };
+        assert_eq!(compile(&config, few), Err(expected));
+        let few = Limits { lines: 7, ..LIMITS };
+        let expected = CompileError::Lines { needed: 8, available: 7 };
+        assert_eq!(compile(&config, few), Err(expected));
+        assert!(compile(&config, Limits { lines: 8, policies: 2 }).is_ok());
+    }
+
+    #[test]
+    fn names_have_a_limit() {
+        for (list, name, what) in [
+            ("allow_methods", "M".repeat(65), "method"),
+            ("allow_headers", "h".repeat(65), "header"),
+        ] {
+            let with = |name: &str| {
+                policies(&format!(
+                    "[[policy]]\nname = \"p\"\nallow_origins = [\"*\"]\n{list} = [\"{name}\"]"
+                ))
+            };
+            assert!(compile(&with(&name[1..]), LIMITS).is_ok());
+            let error =
+                CompileError::NameTooLong { policy: "p".to_owned(), what, name: name.clone() };
+            assert_eq!(compile(&with(&name), LIMITS), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_origins_over_a_thousand_policies() {
+        let mut config = config::parse(config::EXAMPLE).config.unwrap();
+        let policy = config.policies.remove(0);
+        for p in 0..1000 {
+            let origins =
+                (0..100).map(|o| format!("https://app-{o}.tenant-{p}.customers.example.com"));
+            config.policies.push(model::Policy {
+                name: format!("p{p}"),
+                hosts: vec![format!("api-{p}.example.com")],
+                origins: model::Origins::List(origins.map(model::OriginPattern::Exact).collect()),
+                ..policy.clone()
+            });
+        }
+        let start = std::time::Instant::now();
+        let image = compile(&config, LIMITS).unwrap();
+        eprintln!("{:?}, {:?}", start.elapsed(), image.summary);
+        assert_eq!(image.summary.origins, 100_000);
+        // The methods and headers are one set each; hosts with their groups and prefixes.
+        assert_eq!(image.summary.facts, 100_000 + 3 + 2 + 2 * 1000);
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+}

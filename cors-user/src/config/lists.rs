@@ -1,0 +1,211 @@
+//! The four lists of a policy, from text to model: each element judged, repetitions and rules
+//! that do nothing pointed out. Pure.
+
+use super::cover::covers;
+use super::danger::Permissions;
+use super::model::{Expose, Headers, Methods, OriginPattern, Origins};
+use super::names::{self, NameError};
+use super::origin::{self, MAX_ORIGIN, Origin};
+use super::problem::{At, Problems, Reason};
+
+/// The longest `Origin` that is answered in the driver. A longer one is answered too, by the agent.
+const DRIVER_ORIGIN_MAX: usize = MAX_ORIGIN;
+
+/// `allow_origins`; `permissions` are there in a policy with credentials.
+pub(super) fn origins(
+    list: &[At<String>],
+    mut permissions: Option<&mut Permissions<'_>>,
+    problems: &mut Problems,
+) -> Origins {
+    let mut taken: Vec<(OriginPattern, &At<String>)> = Vec::new();
+    let mut any: Option<&At<String>> = None;
+    for at in list {
+        let origin = match origin::parse(&at.value) {
+            Ok(origin) => origin,
+            Err(error) => {
+                problems.error(at, error.reason(), error.to_string());
+                continue;
+            }
+        };
+        if let Some(permissions) = &mut permissions {
+            permissions.check(at, &origin, problems);
+        }
+        match origin {
+            Origin::Any if any.is_some() => repeated(at, problems),
+            Origin::Any => any = Some(at),
+            Origin::Pattern(pattern) if taken.iter().any(|(earlier, _)| *earlier == pattern) => {
+                repeated(at, problems);
+            }
+            Origin::Pattern(pattern) => taken.push((pattern, at)),
+        }
+    }
+    if any.is_some() {
+        for (_, at) in taken {
+            let hint = "`*` in this list is every origin: remove this one, or the `*`";
+            problems.warning(at, Reason::Incompatible, hint);
+        }
+        return Origins::Any;
+    }
+    unreachable_patterns(&taken, problems);
+    for (pattern, at) in &taken {
+        if beyond_driver(pattern, DRIVER_ORIGIN_MAX) {
+            let hint = format!(
+                "origins over {DRIVER_ORIGIN_MAX} bytes are answered by the agent, not in the \
+                 driver: use a shorter one where that matters"
+            );
+            problems.warning(at, Reason::Invalid, hint);
+        }
+    }
+    Origins::List(taken.into_iter().map(|(pattern, _)| pattern).collect())
+}
+
+/// Whether it is an exact origin longer than `max`.
+fn beyond_driver(pattern: &OriginPattern, max: usize) -> bool {
+    matches!(pattern, OriginPattern::Exact(origin) if origin.len() > max)
+}
+
+fn unreachable_patterns(taken: &[(OriginPattern, &At<String>)], problems: &mut Problems) {
+    for (narrow, at) in taken {
+        let wide = taken.iter().find(|(wide, _)| wide != narrow && covers(wide, narrow));
+        if let Some((_, wide)) = wide {
+            let hint = format!("`{}` covers it already: remove one of the two", wide.value);
+            problems.warning(at, Reason::Incompatible, hint);
+        }
+    }
+}
+
+/// `allow_methods`.
+pub(super) fn methods(list: &[At<String>], credentials: bool, problems: &mut Problems) -> Methods {
+    let mut names = Names::default();
+    for at in list {
+        if at.value == "*" {
+            names.star(at, credentials, "methods", problems);
+            continue;
+        }
+        match names::method(&at.value) {
+            Ok(()) => {
+                names.add(at, at.value.clone(), problems);
+            }
+            Err(error) => problems.error(at, error.reason(), error.to_string()),
+        }
+    }
+    if names.star {
+        names.covered_by_star(|_| true, problems);
+        return Methods::Any;
+    }
+    for (name, at) in &names.names {
+        if let Some(advice) = names::method_advice(name) {
+            problems.warning(at, Reason::Invalid, advice);
+        }
+    }
+    Methods::List(names.into_names())
+}
+
+/// `allow_headers`.
+pub(super) fn headers(list: &[At<String>], credentials: bool, problems: &mut Problems) -> Headers {
+    let names = header_names(list, credentials, names::request_header, problems);
+    if names.star {
+        // The one name that `*` does not cover (Fetch, "CORS non-wildcard request-header name").
+        names.covered_by_star(|name| name != "authorization", problems);
+    }
+    Headers { any: names.star, names: names.into_names() }
+}
+
+/// `expose_headers`.
+pub(super) fn expose(list: &[At<String>], credentials: bool, problems: &mut Problems) -> Expose {
+    let names = header_names(list, credentials, names::response_header, problems);
+    if names.star {
+        names.covered_by_star(|_| true, problems);
+        return Expose::Any;
+    }
+    Expose::List(names.into_names())
+}
+
+fn header_names<'a>(
+    list: &'a [At<String>],
+    credentials: bool,
+    check: fn(&str) -> Result<String, NameError>,
+    problems: &mut Problems,
+) -> Names<'a> {
+    let mut names = Names::default();
+    for at in list {
+        if at.value == "*" {
+            names.star(at, credentials, "headers", problems);
+            continue;
+        }
+        match check(&at.value) {
+            Ok(name) => {
+                if names.add(at, name, problems) && at.value.contains('*') {
+                    let hint = "`*` within a name is an ordinary character: list the whole names";
+                    problems.warning(at, Reason::Invalid, hint);
+                }
+            }
+            Err(error) => problems.error(at, error.reason(), error.to_string()),
+        }
+    }
+    names
+}
+
+/// The names of one list, in its order.
+#[derive(Default)]
+struct Names<'a> {
+    star: bool,
+    names: Vec<(String, &'a At<String>)>,
+}
+
+impl<'a> Names<'a> {
+    fn star(&mut self, at: &At<String>, credentials: bool, what: &str, problems: &mut Problems) {
+        if credentials {
+            let hint = format!(
+                "with allow_credentials browsers take `*` literally, not as a wildcard: list the \
+                 {what}"
+            );
+            problems.error(at, Reason::Incompatible, hint);
+        }
+        if self.star {
+            repeated(at, problems);
+        }
+        self.star = true;
+    }
+
+    /// Adds a name, if it is a new one.
+    fn add(&mut self, at: &'a At<String>, name: String, problems: &mut Problems) -> bool {
+        if self.names.iter().any(|(earlier, _)| *earlier == name) {
+            repeated(at, problems);
+            return false;
+        }
+        self.names.push((name, at));
+        true
+    }
+
+    fn covered_by_star(&self, covered: fn(&str) -> bool, problems: &mut Problems) {
+        for (name, at) in &self.names {
+            if covered(name) {
+                let hint = "`*` in this list covers it already: remove one of the two";
+                problems.warning(at, Reason::Incompatible, hint);
+            }
+        }
+    }
+
+    fn into_names(self) -> Vec<String> {
+        self.names.into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Says that `at` is in its list already.
+pub(super) fn repeated(at: &At<String>, problems: &mut Problems) {
+    problems.warning(at, Reason::Incompatible, "it is in the list already: remove it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn driver_limit() {
+        let exact = OriginPattern::Exact("https://a.example".to_owned());
+        assert!(beyond_driver(&exact, 16));
+        assert!(!beyond_driver(&exact, 17));
+        assert!(!beyond_driver(&OriginPattern::AnyPort("https://a.example".to_owned()), 16));
+    }
+}

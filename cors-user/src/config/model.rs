@@ -1,0 +1,128 @@
+//! What a policy file means, once it has been checked: pure data.
+//!
+//! Nothing here can hold a refused value. `super::validate` is the only maker of these types,
+//! `crate::compile` the reader that turns them into the bytes both tiers look things up in.
+
+use std::net::SocketAddr;
+
+/// A whole, valid policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The `[server]` table.
+    pub server: Server,
+    /// Every `[[policy]]`, in the order of the file.
+    pub policies: Vec<Policy>,
+}
+
+/// Which sockets are protected, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Protected sockets; an unspecified address stands for every address of the interfaces.
+    pub listen: Vec<SocketAddr>,
+    /// Interfaces named in the file; the command line may name others.
+    pub interfaces: Vec<String>,
+    /// Where the proxy forwards to; absent in sidecar mode.
+    pub upstream: Option<String>,
+}
+
+/// One `[[policy]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Unique in the file; what counters and messages call it.
+    pub name: String,
+    /// Hosts it is for, in lower case, without a port; empty: every host.
+    ///
+    /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
+    pub hosts: Vec<String>,
+    /// The path prefix it is for; absent: every path.
+    ///
+    /// Starts with `/` and never ends with one, except for `/` itself, which is given as `None`.
+    /// Matches whole path segments: `/v1` takes `/v1` and `/v1/x`, not `/v10`.
+    pub path_prefix: Option<String>,
+    /// Who may ask.
+    pub origins: Origins,
+    /// Methods beyond GET, HEAD and POST.
+    pub methods: Methods,
+    /// Request headers beyond the safelisted ones.
+    pub headers: Headers,
+    /// Response headers that scripts may read; for actual responses.
+    pub expose: Expose,
+    /// Whether `Access-Control-Allow-Credentials: true` is sent.
+    pub allow_credentials: bool,
+    /// `Access-Control-Max-Age`, in seconds; absent: the header is left out.
+    pub max_age: Option<u32>,
+}
+
+/// `allow_origins`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// `["*"]`. With `allow_credentials` (only behind `dangerously_allow`) it is reflected.
+    Any,
+    /// Each pattern of the list, without repetitions.
+    List(Vec<OriginPattern>),
+}
+
+/// One origin, or a family of them. Matching is byte-exact on the serialized origin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OriginPattern {
+    /// `https://app.example.com:8443`: exactly these bytes.
+    Exact(String),
+    /// `https://app.example.com:*`: these bytes (without a port), then no port or any.
+    AnyPort(String),
+    /// `https://*.example.org`: one or more whole labels before the suffix, never the apex.
+    Subdomains {
+        /// `http` or `https`.
+        scheme: WildcardScheme,
+        /// What follows `*.`: at least one whole label, lower case, no leading dot.
+        suffix: String,
+        /// What may follow the host.
+        port: WildcardPort,
+    },
+}
+
+/// The schemes whose hosts are DNS names, so that subdomains mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WildcardScheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+/// The port of a [`OriginPattern::Subdomains`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WildcardPort {
+    /// No port, which is the scheme's default one.
+    Default,
+    /// This port.
+    Exact(u16),
+    /// `:*`: no port or any.
+    Any,
+}
+
+/// `allow_methods`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// `["*"]`, only without credentials.
+    Any,
+    /// Case-sensitive tokens, without repetitions, in the order of the file.
+    List(Vec<String>),
+}
+
+/// `allow_headers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// `"*"` is in the list, only without credentials. It never covers `authorization`.
+    pub any: bool,
+    /// Lower-case names, without repetitions, in the order of the file.
+    pub names: Vec<String>,
+}
+
+/// `expose_headers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expose {
+    /// `["*"]`, only without credentials.
+    Any,
+    /// Lower-case names, without repetitions, in the order of the file.
+    List(Vec<String>),
+}

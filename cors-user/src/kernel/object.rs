@@ -1,0 +1,86 @@
+//! The embedded object: loaded, with the maps in the sizes that the policy needs.
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+use thiserror::Error;
+
+use super::kfunc::{self, KfuncError};
+
+/// The kernel programs as the build script compiled them.
+pub static EMBEDDED: &[u8] = include_bytes!(env!("CORS_EDGE_EBPF"));
+
+/// Names of the programs in the object.
+pub(super) mod program {
+    /// The XDP program.
+    pub(in super::super) const EDGE: &str = "edge";
+    /// The TC program.
+    pub(in super::super) const HANDOVER: &str = "handover";
+    /// The XDP program that passes everything.
+    pub(in super::super) const PASS: &str = "pass";
+}
+
+/// Why the programs cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The kernel function of the hand-over.
+    #[error(transparent)]
+    Kfunc(#[from] KfuncError),
+    /// The kernel's BTF, or the object.
+    #[error("the kernel programs cannot be loaded: {0}")]
+    Ebpf(#[from] EbpfError),
+    /// The verifier, or the program's type.
+    #[error("the kernel refuses the program {name}: {source}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// What the kernel says.
+        source: ProgramError,
+    },
+    /// The kernel's BTF cannot be read.
+    #[error("the kernel's type information (/sys/kernel/btf/vmlinux) cannot be read: {0}")]
+    Btf(#[from] aya::BtfError),
+    /// A program or map that the object should have.
+    #[error("the embedded object has no {0}: the agent was built with another one")]
+    Missing(&'static str),
+}
+
+/// How large the maps are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Lines of facts, for both generations together.
+    pub lines: u32,
+    /// Policies, for both generations together.
+    pub policies: u32,
+    /// Connections that are remembered.
+    pub flows: u32,
+}
+
+/// Loads the maps and both programs; nothing is attached yet.
+pub(super) fn load(sizes: Sizes, log: VerifierLogLevel) -> Result<Ebpf, LoadError> {
+    let btf = Btf::from_sys_fs()?;
+    let mut elf = EMBEDDED.to_vec();
+    kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .verifier_log_level(log)
+        .map_max_entries("FACTS", sizes.lines)
+        .map_max_entries("POLICIES", sizes.policies)
+        .map_max_entries("FLOWS", sizes.flows)
+        .load(&elf)?;
+    let named = |name: &'static str| move |source| LoadError::Program { name, source };
+    for name in [program::EDGE, program::PASS] {
+        let xdp: &mut Xdp = ebpf
+            .program_mut(name)
+            .ok_or(LoadError::Missing(name))?
+            .try_into()
+            .map_err(named(name))?;
+        xdp.load().map_err(named(name))?;
+    }
+    let name = program::HANDOVER;
+    let tc: &mut SchedClassifier =
+        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named(name))?;
+    tc.load().map_err(named(name))?;
+    Ok(ebpf)
+}

@@ -1,0 +1,143 @@
+//! The compiled policy in the maps: two halves, one in use, one free for the next generation.
+
+use cors_common::{
+    policy::{Policy, image::Line},
+    state::Slot,
+};
+use thiserror::Error;
+
+use super::{object::Sizes, shared::Shared, state::StateWords};
+use crate::compile::{Image, Limits};
+
+/// The most that the maps are made for, one generation: 128 MiB of facts, 16 MiB of policies.
+pub const LIMITS: Limits = Limits { lines: 1 << 21, policies: 1 << 14 };
+
+/// Lines that even the smallest policy gets, so that it can grow without a restart.
+const LINES_MIN: u32 = 4096;
+/// Policies likewise.
+const POLICIES_MIN: u32 = 64;
+/// Connections that are remembered.
+const FLOWS: u32 = 1 << 18;
+
+/// A policy that is larger than the maps were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "the policy needs {lines} lines and {policies} policies, and the maps hold {} and {}: restart \
+     the agent, which makes them larger",
+    room.lines,
+    room.policies
+)]
+pub struct PolicyError {
+    /// Lines that it needs.
+    pub lines: usize,
+    /// Policies that it has.
+    pub policies: usize,
+    /// What there is room for.
+    pub room: Limits,
+}
+
+impl Sizes {
+    /// Maps for this policy, with room for one twice as large.
+    pub fn for_image(image: &Image) -> Self {
+        Self::for_limits(room(image.lines.len() * 2, image.policies.len()))
+    }
+
+    /// Maps in which two generations of this size find room.
+    pub const fn for_limits(limits: Limits) -> Self {
+        Self { lines: 2 * limits.lines, policies: 2 * limits.policies, flows: FLOWS }
+    }
+}
+
+fn room(lines: usize, policies: usize) -> Limits {
+    let room = |needed: usize, min: u32, max: u32| {
+        let needed = needed.try_into().unwrap_or(u32::MAX);
+        // No less than what a policy that was compiled within the limits has.
+        u32::checked_next_power_of_two(needed).unwrap_or(max).clamp(min, max)
+    };
+    Limits {
+        lines: room(lines, LINES_MIN, LIMITS.lines),
+        policies: room(policies, POLICIES_MIN, LIMITS.policies),
+    }
+}
+
+/// The maps `FACTS` and `POLICIES`.
+#[derive(Debug)]
+pub(super) struct Policies {
+    lines: Shared<Line>,
+    entries: Shared<Policy>,
+    generation: u32,
+}
+
+impl Policies {
+    pub(super) const fn new(lines: Shared<Line>, entries: Shared<Policy>) -> Self {
+        Self { lines, entries, generation: 0 }
+    }
+
+    /// Writes the image into the half that is not in use, and then puts that half in use.
+    /// Returns the number of the generation; the first is 1.
+    pub(super) fn activate(
+        &mut self,
+        state: &mut StateWords,
+        image: &Image,
+    ) -> Result<u32, PolicyError> {
+        let room = Limits {
+            lines: (self.lines.len() / 2) as u32,
+            policies: (self.entries.len() / 2) as u32,
+        };
+        let (lines, policies) = (image.lines.len(), image.policies.len());
+        if lines > room.lines as usize || policies > room.policies as usize {
+            return Err(PolicyError { lines, policies, room });
+        }
+        let half = state.active().map_or(0, |active| active ^ 1);
+        let slot = slot(half as u32, self.generation + 1, room, &image.slot);
+        for (i, line) in image.lines.iter().enumerate() {
+            self.lines.store(slot.fact_base as usize + i, line);
+        }
+        for (i, policy) in image.policies.iter().enumerate() {
+            self.entries.store(slot.policy_base as usize + i, policy);
+        }
+        state.activate(half, slot);
+        self.generation = slot.generation;
+        Ok(self.generation)
+    }
+}
+
+/// The image's own slot, moved to its half of the maps.
+const fn slot(half: u32, generation: u32, room: Limits, image: &Slot) -> Slot {
+    Slot {
+        generation,
+        fact_base: image.fact_base + half * room.lines,
+        policy_base: image.policy_base + half * room.policies,
+        ..*image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_have_room_to_grow_within_the_limits() {
+        for (needed, expected) in [
+            ((0, 0), (LINES_MIN, POLICIES_MIN)),
+            ((4097, 64), (8192, 64)),
+            ((262_144, 1000), (262_144, 1024)),
+            ((LIMITS.lines as usize * 2, 65), (LIMITS.lines, 128)),
+            ((usize::MAX, usize::MAX), (LIMITS.lines, LIMITS.policies)),
+        ] {
+            let (lines, policies) = expected;
+            assert_eq!(room(needed.0, needed.1), Limits { lines, policies }, "{needed:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_points_into_its_half() {
+        let room = Limits { lines: 4096, policies: 64 };
+        let image = Slot { fact_mask: 15, seed: 3, ..bytemuck::Zeroable::zeroed() };
+        let first = slot(0, 1, room, &image);
+        assert_eq!((first.generation, first.fact_base, first.policy_base), (1, 0, 0));
+        let second = slot(1, 2, room, &image);
+        assert_eq!((second.generation, second.fact_base, second.policy_base), (2, 4096, 64));
+        assert_eq!((second.fact_mask, second.seed), (15, 3));
+    }
+}

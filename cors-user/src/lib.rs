@@ -1,0 +1,18 @@
+//! The cors-edge agent: reads the policy file, compiles it, loads the kernel programs, and keeps
+//! them current while it lives.
+//!
+//! ```text
+//! config   what the file says          pure
+//! compile  the bytes for the maps      pure
+//! host     what this machine is like   reads only
+//! kernel   programs, maps, links       the only module that names `aya`
+//! agent    the life cycle              puts them together
+//! ```
+//!
+//! Each line may use those above it.
+
+pub mod agent;
+pub mod compile;
+pub mod config;
+pub mod host;
+pub mod kernel;

@@ -1,0 +1,153 @@
+//! `cors-edge`: answers CORS preflights in the network driver.
+//!
+//! The command line, and nothing else: arguments in, text and exit code out.
+
+mod cli;
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use cors_user::{
+    agent::{self, client, report},
+    compile,
+    config::{self, Loaded},
+    kernel::policy::LIMITS,
+};
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command, Run, StatusOf, Validate};
+
+/// The exit code of a policy file with errors.
+const INVALID: u8 = 2;
+
+fn main() -> ExitCode {
+    let Cli { log, command } = Cli::parse();
+    let result = start_log(log.as_deref()).and_then(|()| match command {
+        Command::Run(arguments) => run(arguments),
+        Command::Validate(arguments) => validate(&arguments),
+        Command::Status(arguments) => status(&arguments),
+    });
+    result.unwrap_or_else(|error| {
+        eprintln!("cors-edge: {}", sentence(error.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+fn start_log(filter: Option<&str>) -> Result<()> {
+    let filter = match filter {
+        Some(filter) => EnvFilter::try_new(filter).context("--log is no filter")?,
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
+}
+
+fn run(arguments: Run) -> Result<ExitCode> {
+    let Run { config: path, interface, xdp, measure, runtime_dir } = arguments;
+    let Loaded { source, checked } = config::load(&path)?;
+    let colour = io::stderr().is_terminal();
+    let problems = checked.problems();
+    eprint!("{}", config::report::human(&path.to_string_lossy(), &source, &problems, colour));
+    let Ok(config) = checked.config else { return Ok(ExitCode::from(INVALID)) };
+    let setup = agent::Setup {
+        config,
+        // The status may be read from another directory.
+        source: std::path::absolute(&path).unwrap_or(path),
+        interfaces: interface,
+        xdp: xdp.into(),
+        measure,
+        runtime_dir,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(agent::run(setup))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn validate(arguments: &Validate) -> Result<ExitCode> {
+    let Validate { file, json } = arguments;
+    let Loaded { source, checked } = config::load(file)?;
+    let mut problems = checked.problems();
+    let mut valid = checked.config.is_ok();
+    let name = file.to_string_lossy();
+    let mut text = String::new();
+    // A file without an error may still say more than the kernel's tables hold.
+    if let Ok(config) = &checked.config
+        && let Err(error) = compile::compile(config, LIMITS)
+    {
+        valid = false;
+        if *json {
+            problems.insert(0, does_not_fit(&error));
+        } else {
+            text = format!("error: {error}\n\n");
+        }
+    }
+    if *json {
+        text = config::report::json(&problems) + "\n";
+    } else {
+        text += &config::report::human(&name, &source, &problems, io::stdout().is_terminal());
+        if valid {
+            text.extend([&*name, ": valid\n"]);
+        }
+    }
+    print(&text)?;
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+}
+
+/// About the file as a whole.
+fn does_not_fit(error: &compile::CompileError) -> config::Problem {
+    config::Problem {
+        path: String::new(),
+        value: String::new(),
+        reason: config::Reason::Invalid,
+        hint: error.to_string(),
+        span: 0..0,
+        severity: config::Severity::Error,
+    }
+}
+
+fn status(arguments: &StatusOf) -> Result<ExitCode> {
+    let StatusOf { json, all, runtime_dir } = arguments;
+    let document = ask(runtime_dir)?;
+    let text = if *json { document + "\n" } else { report::human(&client::read(&document)?, *all) };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(runtime_dir: &Path) -> Result<String> {
+    Ok(client::ask(runtime_dir)?)
+}
+
+/// Whoever reads our output may have read enough.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// An error with its causes, each said once: some errors repeat their cause, others leave it out.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

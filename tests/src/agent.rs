@@ -1,0 +1,203 @@
+//! The agent under test: a release build of `cors-edge`, running on a host of the test's.
+
+use std::{
+    env,
+    fs::File,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{
+    counter::Counters, eventually, netns::Netns, policy, process::Process, scratch::Scratch,
+    topology,
+};
+
+/// A running agent; killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    host: Netns,
+    process: Option<Process>,
+    scratch: Scratch,
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Setup<'a> {
+    host: &'a Netns,
+    policy: String,
+    interfaces: Vec<&'a str>,
+    xdp: &'a str,
+    more: Vec<&'a str>,
+}
+
+impl<'a> Setup<'a> {
+    /// On this host, with this policy file.
+    pub fn new(host: &'a Netns, policy: String) -> Self {
+        Self { host, policy, interfaces: Vec::new(), xdp: "auto", more: Vec::new() }
+    }
+
+    /// On this interface, too.
+    #[must_use]
+    pub fn interface(mut self, name: &'a str) -> Self {
+        self.interfaces.push(name);
+        self
+    }
+
+    /// In this mode: `auto`, `native`, `generic`, `off`.
+    #[must_use]
+    pub fn xdp(mut self, mode: &'a str) -> Self {
+        self.xdp = mode;
+        self
+    }
+
+    /// With another argument.
+    #[must_use]
+    pub fn argument(mut self, argument: &'a str) -> Self {
+        self.more.push(argument);
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(self) -> Agent {
+        let scratch = Scratch::new("agent");
+        let mut agent = Agent { host: self.host.clone(), process: None, scratch };
+        let mut command = self.command(&agent.scratch);
+        let log = File::create(agent.scratch.path("log")).expect("make a log file");
+        command.stdout(log.try_clone().expect("share the log file")).stderr(log);
+        agent.process = Some(self.host.spawn(command));
+        eventually("the agent is ready", || {
+            if let Some(status) = agent.process.as_mut().and_then(Process::ended) {
+                panic!("the agent ended: {status}\n{}", agent.log());
+            }
+            agent.try_status()
+        });
+        agent
+    }
+
+    /// Starts it where it is expected to refuse. Returns its exit code and what it says.
+    pub fn refuse(self) -> (i32, String) {
+        let scratch = Scratch::new("agent");
+        let mut command = self.command(&scratch);
+        let log = File::create(scratch.path("log")).expect("make a log file");
+        command.stdout(Stdio::null()).stderr(log);
+        let mut process = self.host.spawn(command);
+        let status = eventually("the agent refuses to start", || process.ended());
+        (status.code().unwrap_or(-1), scratch.read("log"))
+    }
+
+    fn command(&self, scratch: &Scratch) -> Command {
+        let config = scratch.write("policy.toml", &self.policy);
+        let mut command = Command::new(binary());
+        command.args(["run", "--xdp", self.xdp]).arg("--config").arg(config);
+        command.arg("--runtime-dir").arg(scratch.path("run"));
+        for interface in &self.interfaces {
+            command.args(["--interface", interface]);
+        }
+        command.args(&self.more);
+        command
+    }
+}
+
+impl Agent {
+    /// On one interface, in the mode that it chooses itself.
+    pub fn start(host: &Netns, interface: &str, policy: String) -> Self {
+        Setup::new(host, policy).interface(interface).start()
+    }
+
+    /// With the policy of the tests for [`topology::sockets`], on one interface.
+    pub fn protect(host: &Netns, interface: &str) -> Self {
+        Self::start(host, interface, policy::file(&topology::sockets()))
+    }
+
+    fn try_status(&self) -> Option<Value> {
+        let mut command = Command::new(binary());
+        command.args(["status", "--json", "--runtime-dir"]).arg(self.scratch.path("run"));
+        self.host.prepare(&mut command);
+        let output = command.output().ok()?;
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+    }
+
+    /// What `cors-edge status --json` says.
+    pub fn status(&self) -> Value {
+        self.try_status().unwrap_or_else(|| panic!("the agent gives no status\n{}", self.log()))
+    }
+
+    /// Every counter's total.
+    pub fn counters(&self) -> Counters {
+        let status = self.status();
+        let counters = status["counters"].as_object().expect("counters in the status");
+        let total = |(name, value): (&String, &Value)| {
+            (name.clone(), value.as_u64().expect("a counter is a number"))
+        };
+        Counters(counters.iter().map(total).collect())
+    }
+
+    /// What is counted while something happens.
+    pub fn counted(&self, happens: impl FnOnce()) -> Counters {
+        let before = self.counters();
+        happens();
+        self.counters().since(&before)
+    }
+
+    /// How many connections tier 1 remembers.
+    pub fn flows(&self) -> u64 {
+        self.status()["flows"].as_u64().expect("a number of flows in the status")
+    }
+
+    /// The mode in which it is on an interface: `native`, `generic` or `off`.
+    pub fn mode(&self, interface: &str) -> String {
+        let status = self.status();
+        let interfaces = status["interfaces"].as_array().expect("interfaces in the status");
+        let found = interfaces.iter().find(|entry| entry["name"] == interface);
+        let found = found.unwrap_or_else(|| panic!("the agent is not on {interface}: {status}"));
+        found["xdp"].as_str().expect("a mode in the status").to_owned()
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        self.scratch.read("log")
+    }
+
+    /// Asks it to stop, and expects it to do so in good order.
+    pub fn stop(mut self) {
+        let process = self.process.take().expect("a running agent");
+        let status = process.terminate();
+        assert!(status.success(), "the agent stopped with {status}\n{}", self.log());
+    }
+
+    /// Kills it without a warning.
+    pub fn kill(mut self) {
+        let process = self.process.take().expect("a running agent");
+        process.signal(Signal::SIGKILL);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("---- the agent's log:\n{}", self.log());
+            if let Some(status) = self.try_status() {
+                let counters = status["counters"].as_object();
+                let counted = counters.into_iter().flatten().filter(|(_, n)| n.as_u64() > Some(0));
+                eprintln!("---- its counters: {:?}", counted.collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+/// The agent's binary: `CORS_EDGE_BIN`, or the release build beside the tests.
+fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("CORS_EDGE_BIN") {
+        return path.into();
+    }
+    // The test is `target/<profile>/deps/<name>`.
+    let test = env::current_exe().expect("the test's own path");
+    let target = test.ancestors().nth(3).expect("the target directory");
+    let path = target.join("release/cors-edge");
+    assert!(path.is_file(), "{} is missing: `cargo build --release`", path.display());
+    path
+}

@@ -1,0 +1,44 @@
+//! The project's chores: `cargo xtask <verb>`. One module a verb.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod shell;
+
+mod demo;
+mod setup;
+mod test;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demonstration and test runs of cors-edge")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find or install what the build needs; quick when nothing is missing
+    Setup(setup::Options),
+    /// See it work: real requests against a private network namespace (needs root)
+    Demo(demo::Options),
+    /// Run every test there is, end-to-end ones included (needs root)
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup(options) => setup::run(&options),
+        Verb::Demo(options) => demo::run(&options),
+        Verb::Test(options) => test::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that anyhow may have: these are sentences for people.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `cargo xtask test`: every test of the workspace, the end-to-end ones against a release agent.
+//!
+//! The tests themselves are built in the `dev` profile: there overflow checks and debug
+//! assertions are on.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::{
+    setup::{self, Purpose},
+    shell::{agent, build_agent, cargo, is_root, say, workspace},
+};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run only the tests whose names contain this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !is_root() {
+        bail!(
+            "the end-to-end tests make network namespaces and load kernel programs, which only \
+             root may do. Please run\n    sudo env \"PATH=$PATH\" cargo xtask test"
+        );
+    }
+    setup::prepare(Purpose::Test)?;
+    build_agent()?;
+    let tally = cargo_test(options.filter.as_deref())?;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if tally.failed > 0 {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs `cargo test`, repeats what it prints and adds up what its runners say at their end.
+fn cargo_test(filter: Option<&str>) -> Result<Tally> {
+    say("running the tests");
+    let mut child = Command::new(cargo())
+        .current_dir(workspace())
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(filter)
+        .env("CORS_EDGE_BIN", agent())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        tally.add(&line);
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        // A test that does not compile, or a runner that died before it could say so.
+        say(&format!("cargo test: {status}"));
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+impl Tally {
+    /// Adds a line such as `test result: ok. 12 passed; 0 failed; 0 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let count = |what: &str| -> u64 {
+            result
+                .split([';', '.'])
+                .filter_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
+                .sum()
+        };
+        self.passed += count(" passed");
+        self.failed += count(" failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn adds_up_the_closing_lines_of_several_runners() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test a::b ... FAILED",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.25s",
+        ] {
+            tally.add(line);
+        }
+        assert_eq!(tally, Tally { passed: 15, failed: 2 });
+    }
+}
