@@ -60,6 +60,9 @@ for_each_family! {
             tcp.data(&policy::preflight("/v1/hello"));
             tcp.expect_data();
             server.close();
+            while !net.server.run("ss", &["-tlnH"]).trim().is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
             tcp.data(&next);
             assert!(tcp.expect("a reset").has(flags::RST));
         }

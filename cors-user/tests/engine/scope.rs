@@ -147,7 +147,9 @@ fn fifteen_segments() {
         (format!("{prefix}/a"), true),
         (format!("{prefix}a"), false),
         ("/a".repeat(14), false),
-        ("/a".repeat(400), true),
+        ("/a".repeat(100), true),
+        // Longer than what is read where a prefix matters.
+        ("/a".repeat(200), false),
     ] {
         assert_eq!(engine.answers(&Request::to(&target).method("A")), answered, "{target}");
     }
