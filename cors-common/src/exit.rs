@@ -80,6 +80,8 @@ exits! {
     LeaseExpired = "lease_expired", Pass;
     /// A helper or a map refused what it always grants.
     Internal = "internal", Pass;
+    /// A reply for which the packet's buffer has no room.
+    NoRoom = "no_room", Pass;
 
     // ---- edge: the handshake
     /// A SYN answered with a cookie.

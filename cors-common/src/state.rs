@@ -12,6 +12,12 @@ pub const ABI: u32 = 1;
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
 
+/// In [`State::flags`]: this host's TCP does not do SACK (`net.ipv4.tcp_sack` is 0).
+pub const FLAG_NO_SACK: u32 = 2;
+
+/// In [`State::flags`]: nor window scaling (`net.ipv4.tcp_window_scaling` is 0).
+pub const FLAG_NO_WINDOW_SCALE: u32 = 4;
+
 /// Length of an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const DATE_LEN: usize = 29;
 
@@ -29,7 +35,7 @@ pub struct State {
     pub epoch: u32,
     /// Which of the dates is current, 0 or 1.
     pub date: u32,
-    /// See [`FLAG_MEASURE`].
+    /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`] and [`FLAG_NO_WINDOW_SCALE`].
     pub flags: u32,
     /// Zero.
     pub pad: u32,

@@ -9,10 +9,10 @@ use aya_ebpf::{
 use cors_common::{
     cookie::Keys,
     exit::Exit,
-    state::{self, Date, Slot, State},
+    state::{self, Date, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
     tcp::{Env, Owner},
     wire::{
-        options::{OPTIONS_MAX, OptionBytes},
+        options::{Declined, OPTIONS_MAX, OptionBytes},
         segment::{Family, Segment, Tuple},
     },
 };
@@ -77,6 +77,14 @@ impl<P: Packet> Env for Kernel<'_, P> {
     #[inline(always)]
     fn epoch(&self) -> u32 {
         self.state.epoch
+    }
+
+    #[inline(always)]
+    fn declined(&self) -> Declined {
+        Declined {
+            sack: self.state.flags & FLAG_NO_SACK != 0,
+            window_scale: self.state.flags & FLAG_NO_WINDOW_SCALE != 0,
+        }
     }
 
     #[inline(always)]

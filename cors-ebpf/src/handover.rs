@@ -7,6 +7,7 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
+use aya_log_ebpf::error;
 use cors_common::{
     exit::Exit,
     state::{FLAG_MEASURE, State},
@@ -104,6 +105,12 @@ fn assign(ctx: &TcContext, scratch: &Scratch, kept: Negotiated) -> Exit {
         }
         let refused = bpf_sk_assign_tcp_reqsk(skb, listener, &mut attributes);
         bpf_sk_release(listener.cast());
-        if refused == 0 { Exit::HandedOver } else { Exit::HandoverRefused }
+        if refused == 0 {
+            return Exit::HandedOver;
+        }
+        // Nothing that a packet does on a host that is set up well, and the counter alone does not
+        // tell the reason.
+        error!(ctx, "bpf_sk_assign_tcp_reqsk refuses a hand-over: error {}", refused);
+        Exit::HandoverRefused
     }
 }

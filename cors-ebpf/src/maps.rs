@@ -53,6 +53,9 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
+/// Ethernet with two tags, and padding.
+pub(crate) const LINK_MAX: usize = 24;
+
 /// One for each CPU; a program is not interrupted by another of its kind.
 ///
 /// Every field is written before it is read in the same run; what an earlier packet left is never
@@ -62,6 +65,8 @@ pub(crate) struct Scratch {
     pub(crate) head: Head,
     pub(crate) options: OptionBytes,
     pub(crate) headers: Headers,
+    /// The link layer's header, while the packet moves.
+    pub(crate) link: [u8; LINK_MAX],
     pub(crate) segment: Segment,
     pub(crate) flow: Flow,
     pub(crate) date: u32,
@@ -76,6 +81,7 @@ pub(crate) struct Maps;
 
 impl Image for Maps {
     const TEXT_MAX: usize = 128;
+    const PATH_MAX: usize = 256;
 
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {

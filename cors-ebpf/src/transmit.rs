@@ -1,7 +1,10 @@
 //! A reply in the place of the packet that asked for it.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes},
+    helpers::generated::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
+    },
     programs::XdpContext,
 };
 use cors_common::{
@@ -16,7 +19,7 @@ use cors_common::{
 
 use crate::{
     env,
-    maps::{POLICIES, Scratch},
+    maps::{LINK_MAX, POLICIES, Scratch},
     stage::{Done, done},
 };
 
@@ -43,14 +46,7 @@ fn try_transmit(
     let headers_len = headers_len(scratch.segment.family, tcp.option_words);
     let at = scratch.segment.ip_at;
     let len = at + headers_len + body_len;
-    // SAFETY: the context is valid; the helper checks the room.
-    let resized = unsafe {
-        let now = bpf_xdp_get_buff_len(ctx.ctx);
-        bpf_xdp_adjust_tail(ctx.ctx, len as i32 - now as i32)
-    };
-    if resized != 0 {
-        return Err(Exit::Internal);
-    }
+    resize(ctx, scratch, len)?;
     swap_addresses(ctx)?;
     let headers = scratch.headers.0.as_ptr().cast();
     store(ctx, scratch.zero, at, headers, headers_len, HEADERS_MAX)?;
@@ -59,6 +55,39 @@ fn try_transmit(
     }
     let date = env::date(state, scratch.date);
     store_body(ctx, at + headers_len, date, scratch)
+}
+
+/// Makes the frame `len` bytes long.
+///
+/// Behind a packet in generic mode there is as much room as its allocation happened to leave, which
+/// a short request's does not leave for a long reply. Before it there is always some
+/// (`XDP_PACKET_HEADROOM`), so where the frame cannot grow at its end it grows at its start.
+#[inline(always)]
+fn resize(ctx: &XdpContext, scratch: &mut Scratch, len: usize) -> Result<(), Exit> {
+    // SAFETY: the context is valid; the helper checks the room.
+    let (more, resized) = unsafe {
+        let now = bpf_xdp_get_buff_len(ctx.ctx);
+        let more = len as i32 - now as i32;
+        (more, bpf_xdp_adjust_tail(ctx.ctx, more))
+    };
+    if resized == 0 {
+        return Ok(());
+    }
+    let link_len = scratch.zero.bounded(scratch.segment.ip_at, LINK_MAX).ok_or(Exit::Internal)?;
+    let link = scratch.link.as_mut_ptr().cast();
+    // SAFETY: the memory has LINK_MAX bytes; the helpers check the bounds and the room.
+    unsafe {
+        if bpf_xdp_load_bytes(ctx.ctx, 0, link, link_len as u32) != 0 {
+            return Err(Exit::Internal);
+        }
+        if bpf_xdp_adjust_head(ctx.ctx, -more) != 0 {
+            return Err(Exit::NoRoom);
+        }
+        if bpf_xdp_store_bytes(ctx.ctx, 0, link, link_len as u32) != 0 {
+            return Err(Exit::Internal);
+        }
+    }
+    Ok(())
 }
 
 /// The Ethernet addresses, destination and source, change places. Tags stay where they are.

@@ -69,3 +69,5 @@ impl Counters {
         self.0.iter().filter(|(_, n)| **n > 0).map(|(name, n)| (name.as_str(), *n)).collect()
     }
 }
+/// Tier 1 has no lease.
+pub const LEASE_EXPIRED: &str = "lease_expired";

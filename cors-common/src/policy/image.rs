@@ -14,7 +14,10 @@
 //! compared, never a digest of it alone.
 
 use super::fact::find_tagged;
-use crate::{head::Head, state::Slot};
+use crate::{
+    head::{HEAD_MAX, Head},
+    state::Slot,
+};
 
 /// One line of the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -142,6 +145,9 @@ pub trait Image: Copy {
     /// answer, neither yes nor no. The kernel's is shorter: the verifier walks each look-up anew.
     const TEXT_MAX: usize;
 
+    /// The longest path that is read where a prefix matters, in bytes, a multiple of 8.
+    const PATH_MAX: usize;
+
     /// A line of the facts.
     fn line(&self, index: u32) -> Option<&Line>;
 
@@ -160,6 +166,7 @@ pub trait Image: Copy {
 /// An image in memory: both generations, as the maps hold them.
 impl Image for (&[Line], &[Policy]) {
     const TEXT_MAX: usize = super::ORIGIN_MAX.next_multiple_of(8);
+    const PATH_MAX: usize = HEAD_MAX;
 
     fn line(&self, index: u32) -> Option<&Line> {
         self.0.get(index as usize)

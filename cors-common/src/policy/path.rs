@@ -14,9 +14,6 @@ use crate::{
     swar::{self, equal, within},
 };
 
-/// The longest path that is read where a prefix matters, in bytes.
-const PATH_MAX: usize = 256;
-
 /// The most segments that a path prefix may have.
 pub const PREFIX_SEGMENTS_MAX: usize = 15;
 
@@ -29,7 +26,7 @@ pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(
     let own = find(image, slot, head, Kind::Host, 0, head.name);
     // Bit 32 stands for the empty prefix; only prefixes beyond it need the path.
     if (own | slot.any_host) >> 33 != 0 {
-        mark_segments(head)?;
+        mark_segments::<I>(head)?;
     }
     longest(image, slot, head, own)?;
     if head.policy == 0 {
@@ -72,11 +69,11 @@ fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: u64) -> Resu
 ///
 /// Eight places at a time, each with the byte before it and the byte behind.
 #[inline(never)]
-fn mark_segments(head: &mut Head) -> Result<(), Exit> {
+fn mark_segments<I: Image>(head: &mut Head) -> Result<(), Exit> {
     let start = head.target.at as usize;
     head.cursor.set(start as u32 + 1);
     head.start_marks(1);
-    for _ in 0..PATH_MAX / 8 {
+    for _ in 0..I::PATH_MAX / 8 {
         let at = head.cursor.get() as usize & HEAD_MASK;
         let (before, here, behind) = (head.word(at - 1), head.word(at), head.word(at + 1));
         // Behind the target there is a space.

@@ -11,7 +11,10 @@ pub mod step;
 
 use crate::{
     cookie::{self, Keys},
-    wire::{options::OptionBytes, segment::Segment},
+    wire::{
+        options::{Declined, OptionBytes},
+        segment::Segment,
+    },
 };
 
 /// Who, in the kernel, would take a segment.
@@ -37,6 +40,9 @@ pub trait Env {
 
     /// Who has the segment's tuple (`bpf_skc_lookup_tcp`).
     fn owner(&mut self, segment: &Segment) -> Owner;
+
+    /// What this host's TCP does not do.
+    fn declined(&self) -> Declined;
 
     /// The TCP options, copied out. Where that fails, they are one that no SYN has.
     fn options(&mut self, segment: &Segment) -> &mut OptionBytes;

@@ -153,6 +153,7 @@ fn syn<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
         return out.leave(exit);
     }
     let kept = options.kept();
+    let kept = kept.without(env.declined());
     match env.owner(segment) {
         Owner::Listener => {}
         Owner::Nobody => return out.leave(Exit::SynNoListener),

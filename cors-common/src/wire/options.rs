@@ -89,6 +89,15 @@ impl Negotiated {
         if scale == WSCALE_NONE { None } else { Some(scale) }
     }
 
+    /// The same without what this host does not do.
+    #[inline(always)]
+    #[must_use]
+    pub const fn without(self, declined: Declined) -> Self {
+        let sack = if declined.sack { 0x80 } else { 0 };
+        let scale = if declined.window_scale { WSCALE_NONE << 3 } else { 0 };
+        Self(self.0 & !sack | scale)
+    }
+
     /// Whether selective acknowledgements may be used.
     #[inline(always)]
     pub const fn sack(self) -> bool {
@@ -100,6 +109,16 @@ impl Negotiated {
     pub const fn window(self) -> u16 {
         if self.window_scale().is_some() { (0x1_0000u32 >> WINDOW_SCALE) as u16 } else { u16::MAX }
     }
+}
+
+/// What this host's TCP does not do, whoever offers it. The kernel refuses to take over a
+/// connection on which it was promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Declined {
+    /// Selective acknowledgements.
+    pub sack: bool,
+    /// Window scaling.
+    pub window_scale: bool,
 }
 
 /// What a SYN offers.
@@ -311,6 +330,17 @@ mod tests {
         let plain = Negotiated::new(Family::V4, &plain).expect("kept");
         assert_eq!((plain.window_scale(), plain.window()), (None, 65535));
         assert_eq!(read(&[3, 3, 200, 0]).map(|o| o.window_scale), Ok(14));
+    }
+
+    #[test]
+    fn what_the_host_declines_is_not_kept() {
+        let usual = Negotiated(6 | 9 << 3 | 0x80);
+        for (sack, window_scale) in [(false, false), (true, false), (false, true), (true, true)] {
+            let kept = usual.without(Declined { sack, window_scale });
+            assert_eq!(kept.mss(), 1460);
+            assert_eq!(kept.sack(), !sack);
+            assert_eq!(kept.window_scale(), if window_scale { None } else { Some(9) });
+        }
     }
 
     #[test]

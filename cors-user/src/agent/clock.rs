@@ -1,5 +1,4 @@
-//! The heartbeat: once a second, on the second, the programs get the date, the cookie epoch and a
-//! new lease. Without it they stop answering within [`LEASE`].
+//! What the programs are told of the time: the date, the cookie epoch, the end of the lease.
 
 use std::{
     io,
@@ -10,22 +9,19 @@ use cors_common::{cookie::EPOCH_SECONDS, state::DATE_LEN};
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use crate::kernel::state::StateWords;
-
-/// For how long the programs go on without a heartbeat.
-pub const LEASE: Duration = Duration::from_secs(5);
-
 /// The last second that an IMF-fixdate can say: the end of the year 9999.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// Writes date, epoch and lease.
-pub fn beat(state: &mut StateWords) -> io::Result<()> {
+/// The date of now, and the number of the cookie epoch.
+pub fn date_and_epoch() -> ([u8; DATE_LEN], u32) {
     let now = since_1970();
-    state.set_date(&date(now));
-    state.set_epoch((now.as_secs() / EPOCH_SECONDS) as u32);
-    let monotonic = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-    state.set_lease(nanoseconds(monotonic + LEASE));
-    Ok(())
+    (date(now), (now.as_secs() / EPOCH_SECONDS) as u32)
+}
+
+/// When, by `CLOCK_MONOTONIC` in nanoseconds, a lease ends that begins now.
+pub fn lease(length: Duration) -> io::Result<u64> {
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    Ok(u64::try_from((now + length).as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// When the next second begins.
@@ -47,10 +43,6 @@ fn date(now: Duration) -> [u8; DATE_LEN] {
     let text = httpdate::fmt_http_date(UNIX_EPOCH + now.min(LAST));
     // Every such date has the same length.
     *text.as_bytes().first_chunk().unwrap_or(b"Thu, 01 Jan 1970 00:00:00 GMT")
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod client;
 pub mod clock;
 mod directory;
+pub mod heartbeat;
 pub mod report;
 pub mod run;
 pub mod status;

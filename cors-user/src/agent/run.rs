@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{
     addresses, clock,
     directory::{Directory, DirectoryError},
+    heartbeat::Heartbeat,
     status::{self, Status},
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
         attach::{AttachError, Attachment, Wish},
         checks::{Refusal, check},
         maps::MapsError,
+        messages::{Messages, MessagesError},
         policy::{LIMITS, PolicyError},
         statistics::StatisticsError,
     },
@@ -73,6 +75,9 @@ pub enum RunError {
     /// A map.
     #[error(transparent)]
     Maps(#[from] MapsError),
+    /// The messages of the kernel programs.
+    #[error(transparent)]
+    Messages(#[from] MessagesError),
     /// A program cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
@@ -116,6 +121,7 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
                 agent.beat()?;
                 next_second = clock::next_second();
             }
+            heard = agent.messages.write() => heard?,
             changed = agent.watch.changed() => agent.changed(changed).await?,
             connection = socket.listener.accept() => agent.tell(connection.map(|(c, _)| c)).await,
         }
@@ -128,6 +134,8 @@ struct Agent {
     // Before the programs, so that nothing is attached any more when their maps go.
     attachments: Vec<Attachment>,
     programs: Programs,
+    messages: Messages,
+    heartbeat: Heartbeat,
     watch: Watch,
     generation: u32,
     summary: Summary,
@@ -147,10 +155,21 @@ impl Agent {
         let interfaces = check(&setup.interfaces, setup.xdp)?;
         let image = compile::compile(&setup.config, LIMITS)?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
-        let (programs, generation) = load(&setup, &image)?;
+        let (mut programs, generation) = load(&setup, &image)?;
+        let messages = programs.messages()?;
         let Image { summary, .. } = image;
         let attachments = Vec::new();
-        let mut agent = Self { setup, attachments, programs, watch, generation, summary, started };
+        let mut agent = Self {
+            setup,
+            attachments,
+            programs,
+            messages,
+            heartbeat: Heartbeat::default(),
+            watch,
+            generation,
+            summary,
+            started,
+        };
         agent.protect(&interfaces)?;
         if agent.programs.protected.sockets().is_empty() {
             warn!("no interface has an address that `listen` covers: nothing is protected yet");
@@ -163,9 +182,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// The second, the cookie epoch, the lease.
     fn beat(&mut self) -> Result<(), RunError> {
-        clock::beat(&mut self.programs.state).map_err(system("the clock cannot be read"))
+        self.heartbeat.beat(&mut self.programs.state).map_err(system("the clock cannot be read"))
     }
 
     /// Writes what is protected on these interfaces, and what they announce.

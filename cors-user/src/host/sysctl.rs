@@ -4,6 +4,10 @@ use std::{fs, path::Path};
 
 /// Whether the kernel may take a connection by SYN cookie; 0: never.
 pub const SYN_COOKIES: &str = "net.ipv4.tcp_syncookies";
+/// Whether the kernel's TCP does selective acknowledgements.
+pub const SACK: &str = "net.ipv4.tcp_sack";
+/// Whether the kernel's TCP scales windows.
+pub const WINDOW_SCALING: &str = "net.ipv4.tcp_window_scaling";
 /// Whether conntrack takes up connections in the middle; 0: never. Only there with the module.
 pub const CONNTRACK_LOOSE: &str = "net.netfilter.nf_conntrack_tcp_loose";
 

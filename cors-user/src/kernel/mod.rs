@@ -8,6 +8,7 @@ pub mod bench;
 pub mod checks;
 pub mod kfunc;
 pub mod maps;
+pub mod messages;
 pub mod object;
 pub mod policy;
 mod shared;
@@ -27,6 +28,7 @@ use thiserror::Error;
 
 use crate::compile::Image;
 use maps::{Counters, Flows, Interfaces, MapsError, Protected};
+use messages::{Messages, MessagesError};
 pub use object::{LoadError, Sizes};
 use policy::{Policies, PolicyError};
 use shared::{Shared, SharedError};
@@ -86,6 +88,11 @@ impl Programs {
     /// not fit, the active one stays.
     pub fn set_policy(&mut self, image: &Image) -> Result<u32, PolicyError> {
         self.policies.activate(&mut self.state, image)
+    }
+
+    /// What the programs say in words; once, inside a tokio runtime.
+    pub fn messages(&mut self) -> Result<Messages, MessagesError> {
+        Messages::open(&mut self.ebpf)
     }
 
     /// Every counter's total over the CPUs, in the order of [`cors_common::exit::Exit::ALL`].

@@ -4,7 +4,8 @@ use std::mem::offset_of;
 
 use cors_common::{
     cookie::Keys,
-    state::{ABI, DATE_LEN, Date, FLAG_MEASURE, Slot, State},
+    state::{ABI, DATE_LEN, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
+    wire::options::Declined,
 };
 
 use super::shared::Shared;
@@ -33,6 +34,21 @@ impl StateWords {
         self.shared.store(0, &self.copy);
         self.copy.abi = ABI;
         self.publish(offset_of!(State, abi));
+    }
+
+    /// What this host's TCP does not do.
+    pub fn set_declined(&mut self, declined: Declined) {
+        let mut flags = self.copy.flags & FLAG_MEASURE;
+        if declined.sack {
+            flags |= FLAG_NO_SACK;
+        }
+        if declined.window_scale {
+            flags |= FLAG_NO_WINDOW_SCALE;
+        }
+        if flags != self.copy.flags {
+            self.copy.flags = flags;
+            self.publish(offset_of!(State, flags));
+        }
     }
 
     /// Until when the programs may answer: nanoseconds of `CLOCK_MONOTONIC`.

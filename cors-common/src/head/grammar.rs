@@ -1,4 +1,4 @@
-//! The request head as tier 1 reads it: one exact grammar, no exceptions.
+//! The grammar of a request head: exact, and without exceptions.
 //!
 //! ```text
 //! head    = "OPTIONS" SP target SP "HTTP/1.1" CRLF *( name ":" value CRLF ) CRLF
@@ -15,136 +15,14 @@
 //! line is then looked at once. Results are kept in [`Head`] and not in registers: the verifier
 //! then meets the same state at every turn of the loop and need not follow each path by itself.
 
+use super::{HEAD_MASK, HEAD_MAX, Head, LINES_MAX, Span, name};
 use crate::{
     exit::Exit,
     swar::{self, words},
-    zero::{Word, Zero},
 };
-
-/// The longest head that is read, in bytes.
-pub const HEAD_MAX: usize = 1024;
-/// The most header lines that are read.
-pub const LINES_MAX: u32 = 40;
-
-/// Offsets are masked, so that the verifier (and the compiler) can see that they are inside. The
-/// mask is wider than a head is long: every scan meets the stop behind the head before it wraps.
-pub(crate) const HEAD_MASK: usize = 2 * HEAD_MAX - 1;
-/// Words may be loaded and written at any masked offset, and a piece may be sent from there.
-const BUFFER: usize = HEAD_MASK + 1 + 512;
-
-/// One less than the number of marks, a power of two.
-///
-/// A head has room for no more segments, labels or names than that, so marks never wrap around.
-pub(crate) const MARKS_MASK: usize = 511;
-
-/// Room for the longest text that a policy is asked about, in words, and its padding.
-pub(crate) const KEY_WORDS: usize = KEY_MASK + 16;
-const KEY_MASK: usize = 63;
 
 /// Enough turns for [`HEAD_MAX`] bytes in [`LINES_MAX`] lines, each with an unfinished word.
 const TURNS: u32 = (HEAD_MAX / 8) as u32 + LINES_MAX + 2;
-
-/// A piece of the head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Span {
-    /// Offset of its first byte.
-    pub at: u32,
-    /// Length in bytes.
-    pub len: u32,
-}
-
-/// A head and what was found in it. In the kernel there is one for each CPU.
-#[derive(Clone, Debug)]
-#[repr(C, align(8))]
-pub struct Head {
-    bytes: [u8; BUFFER],
-    /// The request target: the path and the query.
-    pub target: Span,
-    /// The value of `Host`.
-    pub host: Span,
-    /// The value of `Origin`.
-    pub origin: Span,
-    /// The value of `Access-Control-Request-Method`.
-    pub method: Span,
-    /// The value of `Access-Control-Request-Headers`, if it is there.
-    pub headers: Span,
-    /// `Connection: close` is there.
-    pub close: u32,
-    /// How often each of the names that matter has come.
-    counts: [u8; name::MASK + 1],
-    /// The value that came last with each.
-    values: [Span; name::MASK + 1],
-    /// Offset of the line that is being read.
-    line: u32,
-    pub(crate) zero: Zero,
-    /// The text that a policy is asked about, zero padded.
-    key: [u64; KEY_WORDS],
-    /// Where lines end, path segments end, names start, or labels of an origin's host start, by
-    /// what is being read.
-    pub(crate) marks: [u32; MARKS_MASK + 1],
-    /// How many of the marks are set.
-    pub(crate) marked: Word,
-    /// Where a scan has got to.
-    pub(crate) cursor: Word,
-    /// Which path prefixes there are, bit by bit.
-    pub(crate) depths: Word,
-    /// The host without its port.
-    pub(crate) name: Span,
-    /// Which policy the request has.
-    pub(crate) policy: u32,
-    /// Whether the answer echoes the origin.
-    pub(crate) echo: u32,
-}
-
-/// The names that matter, each in the row of its length.
-mod name {
-    /// One less than the number of rows; a name has at most as many bytes.
-    pub(super) const MASK: usize = 63;
-
-    pub(super) const TE: usize = 2;
-    pub(super) const HOST: usize = 4;
-    pub(super) const ORIGIN: usize = 6;
-    pub(super) const UPGRADE: usize = 7;
-    pub(super) const CONNECTION: usize = 10;
-    pub(super) const CONTENT_LENGTH: usize = 14;
-    pub(super) const TRANSFER_ENCODING: usize = 17;
-    pub(super) const METHOD: usize = 29;
-    pub(super) const HEADERS: usize = 30;
-    /// As long as `origin`, and so in a row of its own.
-    pub(super) const EXPECT: usize = MASK;
-
-    /// For each row the name in lower case and what of each word belongs to it. In the rows of
-    /// no name nothing does: every name of that length is noted there, and nobody looks.
-    pub(super) static ROWS: [[(u64, u64); 4]; MASK + 1] = rows();
-
-    const fn rows() -> [[(u64, u64); 4]; MASK + 1] {
-        let mut rows = [[(0, 0); 4]; MASK + 1];
-        rows[TE] = row("te");
-        rows[HOST] = row("host");
-        rows[ORIGIN] = row("origin");
-        rows[UPGRADE] = row("upgrade");
-        rows[CONNECTION] = row("connection");
-        rows[CONTENT_LENGTH] = row("content-length");
-        rows[TRANSFER_ENCODING] = row("transfer-encoding");
-        rows[METHOD] = row("access-control-request-method");
-        rows[HEADERS] = row("access-control-request-headers");
-        rows[EXPECT] = row("expect");
-        rows
-    }
-
-    const fn row(text: &str) -> [(u64, u64); 4] {
-        let bytes = text.as_bytes();
-        let mut row = [(0, 0); 4];
-        let mut i = 0;
-        while i < bytes.len() {
-            row[i / 8].0 |= (bytes[i] as u64) << (i % 8 * 8);
-            row[i / 8].1 |= 0xff << (i % 8 * 8);
-            i += 1;
-        }
-        row
-    }
-}
 
 const OPTIONS: u64 = words::<1>("OPTIONS ")[0];
 const VERSION: u64 = words::<1>(" HTTP/1.")[0];
@@ -157,135 +35,6 @@ const TRAILERS: [u64; 1] = words("trailers");
 const ZERO: [u64; 1] = words("0");
 
 impl Head {
-    /// An empty buffer.
-    pub const fn new() -> Self {
-        const NONE: Span = Span { at: 0, len: 0 };
-        Self {
-            bytes: [0; BUFFER],
-            target: NONE,
-            host: NONE,
-            origin: NONE,
-            method: NONE,
-            headers: NONE,
-            close: 0,
-            counts: [0; name::MASK + 1],
-            values: [NONE; name::MASK + 1],
-            line: 0,
-            zero: Zero::NEW,
-            key: [0; KEY_WORDS],
-            marks: [0; MARKS_MASK + 1],
-            marked: Word::new(0),
-            cursor: Word::new(0),
-            depths: Word::new(0),
-            name: NONE,
-            policy: 0,
-            echo: 0,
-        }
-    }
-
-    /// The buffer to copy the payload into.
-    #[inline(always)]
-    pub const fn buffer(&mut self) -> &mut [u8; BUFFER] {
-        &mut self.bytes
-    }
-
-    /// The whole buffer, to send pieces of it.
-    #[inline(always)]
-    pub const fn bytes(&self) -> &[u8; BUFFER] {
-        &self.bytes
-    }
-
-    /// Eight bytes from `at`, masked.
-    #[inline(always)]
-    pub(crate) fn word(&self, at: usize) -> u64 {
-        let at = at & HEAD_MASK;
-        let b = &self.bytes[at..at + 8];
-        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
-    }
-
-    /// One byte at `at`, masked.
-    #[inline(always)]
-    pub(crate) fn byte(&self, at: usize) -> u8 {
-        self.bytes[at & HEAD_MASK]
-    }
-
-    /// The `i`-th word of a piece, zero padded behind its end.
-    #[inline(always)]
-    pub(crate) fn span_word(&self, span: Span, i: usize) -> u64 {
-        let done = i * 8;
-        let len = span.len as usize;
-        if done >= len { 0 } else { swar::keep(self.word(span.at as usize + done), len - done) }
-    }
-
-    /// Whether a piece is exactly the text in `words`, which has `len` bytes.
-    #[inline(always)]
-    fn is<const N: usize>(&self, at: usize, len: usize, text: &[u64; N]) -> bool {
-        let span = Span { at: at as u32, len: len as u32 };
-        for (i, word) in text.iter().enumerate() {
-            if self.span_word(span, i) != *word {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// The same without regard to case; the text is in lower case and has only letters and `-`.
-    #[inline(always)]
-    fn is_ignoring_case(&self, at: usize, len: usize, text: &[u64]) -> bool {
-        for (i, word) in text.iter().enumerate() {
-            let lower = swar::lower(self.word(at + i * 8));
-            if swar::keep(lower, len - i * 8) != *word {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Forgets all marks but the first `n`, which the caller sets itself.
-    #[inline(always)]
-    pub(crate) fn start_marks(&mut self, n: u32) {
-        self.marked.set(n);
-    }
-
-    /// Sets the next mark.
-    #[inline(always)]
-    pub(crate) fn mark(&mut self, value: usize) {
-        let next = self.marked.get();
-        self.marks[next as usize & MARKS_MASK] = value as u32;
-        self.marked.set(next + 1);
-    }
-
-    /// Copies a piece to where it is aligned and zero padded: to five words at least, and by eight
-    /// words more behind its end.
-    ///
-    /// It has at most `words` words. What is looked up is then compared word by word at known
-    /// places, without a mask at each.
-    #[inline(always)]
-    pub(crate) fn set_key(&mut self, span: Span, words: usize) -> &[u64; KEY_WORDS] {
-        let (at, whole) = (span.at as usize, span.len as usize / 8);
-        self.key[..5].copy_from_slice(&[0; 5]);
-        for i in 0..words {
-            if i >= whole {
-                break;
-            }
-            self.key[i] = self.word(at + i * 8);
-        }
-        let last = self.zero.blur(span.len as usize / 8) & KEY_MASK;
-        let rest = self.word(at + last * 8) & ((1 << (span.len % 8 * 8)) - 1);
-        self.key[last] = rest;
-        if last >= 5 {
-            self.key[last + 1..last + 9].copy_from_slice(&[0; 8]);
-        }
-        &self.key
-    }
-
-    /// Writes a few bytes at `at`: the end of a reply, behind a piece of the head.
-    #[inline(always)]
-    pub(crate) fn put_word(&mut self, at: usize, word: u64) {
-        let at = at & HEAD_MASK;
-        self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
-    }
-
     /// Reads the first `len` bytes of the buffer as one head.
     ///
     /// On success the pieces that a policy asks for are known. Every error passes the request on.
@@ -508,32 +257,15 @@ impl Head {
         0
     }
 
-    /// A piece as bytes, for whoever is not the kernel.
-    pub fn text(&self, span: Span) -> &[u8] {
-        &self.bytes[span.at as usize..(span.at + span.len) as usize]
-    }
-
-    /// Whether `Access-Control-Request-Headers` has come.
+    /// The same without regard to case; the text is in lower case and has only letters and `-`.
     #[inline(always)]
-    pub(crate) const fn has_headers(&self) -> bool {
-        self.counts[name::HEADERS] != 0
-    }
-
-    /// Whether the method is one that every policy allows (Fetch: a CORS-safelisted method).
-    #[inline(always)]
-    pub(crate) fn safelisted_method(&self) -> bool {
-        const GET: [u64; 1] = words("GET");
-        const HEAD: [u64; 1] = words("HEAD");
-        const POST: [u64; 1] = words("POST");
-        let Span { at, len } = self.method;
-        let (at, len) = (at as usize, len as usize);
-        (len == 3 && self.is(at, len, &GET))
-            || (len == 4 && (self.is(at, len, &HEAD) || self.is(at, len, &POST)))
-    }
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Self::new()
+    fn is_ignoring_case(&self, at: usize, len: usize, text: &[u64]) -> bool {
+        for (i, word) in text.iter().enumerate() {
+            let lower = swar::lower(self.word(at + i * 8));
+            if swar::keep(lower, len - i * 8) != *word {
+                return false;
+            }
+        }
+        true
     }
 }

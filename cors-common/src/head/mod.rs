@@ -1,0 +1,181 @@
+//! The head of a request: its text, and what was found in it.
+//!
+//! [`grammar`] reads the text, `notes` is what the look-ups of [`crate::policy`] write down beside
+//! it. In the kernel there is one [`Head`] for each CPU.
+
+pub mod grammar;
+mod name;
+mod notes;
+
+use crate::{
+    swar::{self, words},
+    zero::{Word, Zero},
+};
+pub(crate) use notes::{KEY_WORDS, MARKS_MASK};
+
+/// The longest head that is read, in bytes.
+pub const HEAD_MAX: usize = 1024;
+/// The most header lines that are read.
+pub const LINES_MAX: u32 = 40;
+
+/// Offsets are masked, so that the verifier (and the compiler) can see that they are inside. The
+/// mask is wider than a head is long: every scan meets the stop behind the head before it wraps.
+pub(crate) const HEAD_MASK: usize = 2 * HEAD_MAX - 1;
+/// Words may be loaded and written at any masked offset, and a piece may be sent from there.
+const BUFFER: usize = HEAD_MASK + 1 + 512;
+
+/// A piece of the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Span {
+    /// Offset of its first byte.
+    pub at: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// A head and what was found in it. In the kernel there is one for each CPU.
+#[derive(Clone, Debug)]
+#[repr(C, align(8))]
+pub struct Head {
+    bytes: [u8; BUFFER],
+    /// The request target: the path and the query.
+    pub target: Span,
+    /// The value of `Host`.
+    pub host: Span,
+    /// The value of `Origin`.
+    pub origin: Span,
+    /// The value of `Access-Control-Request-Method`.
+    pub method: Span,
+    /// The value of `Access-Control-Request-Headers`, if it is there.
+    pub headers: Span,
+    /// `Connection: close` is there.
+    pub close: u32,
+    /// How often each of the names that matter has come.
+    counts: [u8; name::MASK + 1],
+    /// The value that came last with each.
+    values: [Span; name::MASK + 1],
+    /// Offset of the line that is being read.
+    line: u32,
+    pub(crate) zero: Zero,
+    /// The text that a policy is asked about, zero padded.
+    key: [u64; KEY_WORDS],
+    /// Where lines end, path segments end, names start, or labels of an origin's host start, by
+    /// what is being read.
+    pub(crate) marks: [u32; MARKS_MASK + 1],
+    /// How many of the marks are set.
+    pub(crate) marked: Word,
+    /// Where a scan has got to.
+    pub(crate) cursor: Word,
+    /// Which path prefixes there are, bit by bit.
+    pub(crate) depths: Word,
+    /// The host without its port.
+    pub(crate) name: Span,
+    /// Which policy the request has.
+    pub(crate) policy: u32,
+    /// Whether the answer echoes the origin.
+    pub(crate) echo: u32,
+}
+
+impl Head {
+    /// An empty buffer.
+    pub const fn new() -> Self {
+        const NONE: Span = Span { at: 0, len: 0 };
+        Self {
+            bytes: [0; BUFFER],
+            target: NONE,
+            host: NONE,
+            origin: NONE,
+            method: NONE,
+            headers: NONE,
+            close: 0,
+            counts: [0; name::MASK + 1],
+            values: [NONE; name::MASK + 1],
+            line: 0,
+            zero: Zero::NEW,
+            key: [0; KEY_WORDS],
+            marks: [0; MARKS_MASK + 1],
+            marked: Word::new(0),
+            cursor: Word::new(0),
+            depths: Word::new(0),
+            name: NONE,
+            policy: 0,
+            echo: 0,
+        }
+    }
+
+    /// The buffer to copy the payload into.
+    #[inline(always)]
+    pub const fn buffer(&mut self) -> &mut [u8; BUFFER] {
+        &mut self.bytes
+    }
+
+    /// The whole buffer, to send pieces of it.
+    #[inline(always)]
+    pub const fn bytes(&self) -> &[u8; BUFFER] {
+        &self.bytes
+    }
+
+    /// Eight bytes from `at`, masked.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        let at = at & HEAD_MASK;
+        let b = &self.bytes[at..at + 8];
+        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+    }
+
+    /// One byte at `at`, masked.
+    #[inline(always)]
+    pub(crate) fn byte(&self, at: usize) -> u8 {
+        self.bytes[at & HEAD_MASK]
+    }
+
+    /// The `i`-th word of a piece, zero padded behind its end.
+    #[inline(always)]
+    pub(crate) fn span_word(&self, span: Span, i: usize) -> u64 {
+        let done = i * 8;
+        let len = span.len as usize;
+        if done >= len { 0 } else { swar::keep(self.word(span.at as usize + done), len - done) }
+    }
+
+    /// Whether a piece is exactly the text in `words`, which has `len` bytes.
+    #[inline(always)]
+    fn is<const N: usize>(&self, at: usize, len: usize, text: &[u64; N]) -> bool {
+        let span = Span { at: at as u32, len: len as u32 };
+        for (i, word) in text.iter().enumerate() {
+            if self.span_word(span, i) != *word {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A piece as bytes, for whoever is not the kernel.
+    pub fn text(&self, span: Span) -> &[u8] {
+        &self.bytes[span.at as usize..(span.at + span.len) as usize]
+    }
+
+    /// Whether `Access-Control-Request-Headers` has come.
+    #[inline(always)]
+    pub(crate) const fn has_headers(&self) -> bool {
+        self.counts[name::HEADERS] != 0
+    }
+
+    /// Whether the method is one that every policy allows (Fetch: a CORS-safelisted method).
+    #[inline(always)]
+    pub(crate) fn safelisted_method(&self) -> bool {
+        const GET: [u64; 1] = words("GET");
+        const HEAD: [u64; 1] = words("HEAD");
+        const POST: [u64; 1] = words("POST");
+        let Span { at, len } = self.method;
+        let (at, len) = (at as usize, len as usize);
+        (len == 3 && self.is(at, len, &GET))
+            || (len == 4 && (self.is(at, len, &HEAD) || self.is(at, len, &POST)))
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::new()
+    }
+}

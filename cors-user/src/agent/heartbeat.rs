@@ -1,0 +1,51 @@
+//! The heartbeat: once a second, on the second, the programs are told what they cannot know
+//! themselves. Without it they stop answering within [`LEASE`].
+
+use std::{io, time::Duration};
+
+use cors_common::wire::options::Declined;
+use tracing::{error, info};
+
+use super::clock;
+use crate::{host::sysctl, kernel::state::StateWords};
+
+/// For how long the programs go on without a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// What is remembered from one beat to the next.
+#[derive(Debug, Default)]
+pub struct Heartbeat {
+    /// The host's switches forbid hand-overs: the programs have no lease.
+    paused: bool,
+}
+
+impl Heartbeat {
+    /// Writes date, epoch, what the host's TCP does, and the lease.
+    pub fn beat(&mut self, state: &mut StateWords) -> io::Result<()> {
+        let (date, epoch) = clock::date_and_epoch();
+        state.set_date(&date);
+        state.set_epoch(epoch);
+        let off = |name| sysctl::read(name) == Some(0);
+        state.set_declined(Declined {
+            sack: off(sysctl::SACK),
+            window_scale: off(sysctl::WINDOW_SCALING),
+        });
+        // The kernel would refuse every hand-over, so no connection may be begun either.
+        self.pause(off(sysctl::SYN_COOKIES));
+        state.set_lease(if self.paused { 0 } else { clock::lease(LEASE)? });
+        Ok(())
+    }
+
+    fn pause(&mut self, pause: bool) {
+        if pause && !self.paused {
+            error!(
+                "{0} was set to 0: everything passes until it is 1 again (`sysctl -w {0}=1`)",
+                sysctl::SYN_COOKIES
+            );
+        }
+        if !pause && self.paused {
+            info!("{} is set again: answering", sysctl::SYN_COOKIES);
+        }
+        self.paused = pause;
+    }
+}
