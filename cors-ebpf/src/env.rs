@@ -115,8 +115,8 @@ impl<P: Packet> Env for Kernel<'_, P> {
         // SAFETY: the entry is a word that the agent writes at once.
         let sizes = unsafe { INTERFACES.get(self.packet.interface()) };
         match (segment.family, sizes) {
-            (Family::V4, Some(sizes)) => *sizes as u16,
-            (Family::V6, Some(sizes)) => (*sizes >> 16) as u16,
+            (Family::V4, Some(interface)) => interface.mss_v4,
+            (Family::V6, Some(interface)) => interface.mss_v6,
             (Family::V4, None) => 1460,
             (Family::V6, None) => 1440,
         }

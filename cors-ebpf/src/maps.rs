@@ -12,6 +12,7 @@ use cors_common::{
     state::{Slot, State},
     tcp::{flow::Flow, step::Verdict},
     wire::{
+        link::{Interface, Vlan},
         options::OptionBytes,
         reply::Headers,
         segment::{Endpoint, Segment, Tuple},
@@ -41,9 +42,13 @@ pub(crate) static FLOWS: LruHashMap<Tuple, Flow, 65536> = LruHashMap::new();
 #[btf_map]
 pub(crate) static PROTECTED: HashMap<Endpoint, u32, 4096> = HashMap::new();
 
-/// For each interface index the segment sizes to announce: IPv4 in the low half, IPv6 in the high.
+/// The interfaces that `edge` is on, by their index.
 #[btf_map]
-pub(crate) static INTERFACES: HashMap<u32, u32, 256> = HashMap::new();
+pub(crate) static INTERFACES: HashMap<u32, Interface, 256> = HashMap::new();
+
+/// The VLANs that the host is in on these interfaces.
+#[btf_map]
+pub(crate) static VLANS: HashMap<Vlan, u32, 4096> = HashMap::new();
 
 /// One counter for each way out.
 #[btf_map]

@@ -1,8 +1,9 @@
 //! Frames in, frames out: Ethernet, VLAN tags, IPv4, IPv6 and TCP as bytes at offsets.
 //!
-//! Nothing here decides anything about a connection. [`segment`] reads, [`options`] holds what a
+//! Nothing here decides anything about a connection. [`segment`] reads, [`link`] says what an interface is, [`options`] holds what a
 //! handshake negotiates, [`reply`] writes.
 
+pub mod link;
 pub mod options;
 pub mod reply;
 pub mod segment;

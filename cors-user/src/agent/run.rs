@@ -188,8 +188,8 @@ impl Agent {
 
     /// Writes what is protected on these interfaces, and what they announce.
     fn protect(&mut self, interfaces: &[Interface]) -> Result<(), RunError> {
-        for Interface { index, mtu, .. } in interfaces {
-            self.programs.interfaces.set(*index, *mtu)?;
+        for Interface { index, mtu, address, .. } in interfaces {
+            self.programs.interfaces.set(*index, *mtu, *address)?;
         }
         let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
         let listen = &self.setup.config.server.listen;

@@ -9,6 +9,7 @@ use super::netlink::{Attributes, Dump, dump, u32_at};
 
 /// Attributes of a link (`include/uapi/linux/if_link.h`).
 mod ifla {
+    pub(super) const ADDRESS: u16 = 1;
     pub(super) const IFNAME: u16 = 3;
     pub(super) const MTU: u16 = 4;
     pub(super) const LINK: u16 = 5;
@@ -34,6 +35,8 @@ pub struct Interface {
     pub index: u32,
     /// The longest packet in bytes, without the Ethernet header.
     pub mtu: u32,
+    /// Its link-layer address; zeros where it has none of this length.
+    pub address: [u8; 6],
     /// Whether it is a loopback.
     pub loopback: bool,
     /// What kind of virtual interface it is, such as `veth`; hardware has none.
@@ -80,6 +83,10 @@ fn link(head: &[u8], attributes: &Attributes<'_>) -> Option<Interface> {
         name: text(attributes.find(ifla::IFNAME)?),
         index: u32_at(head, 4)?,
         mtu: number(ifla::MTU)?,
+        address: attributes
+            .find(ifla::ADDRESS)
+            .and_then(|address| address.try_into().ok())
+            .unwrap_or_default(),
         loopback: u32_at(head, 8)? & libc::IFF_LOOPBACK as u32 != 0,
         // For other kinds the number may be one of another namespace.
         vlan_of: if kind.as_deref() == Some("vlan") { number(ifla::LINK) } else { None },

@@ -234,6 +234,7 @@ mod tests {
             name: "x".to_owned(),
             index: 7,
             mtu: 1500,
+            address: [2, 0, 0, 0, 0, 1],
             loopback,
             kind: kind.map(ToOwned::to_owned),
             vlan_of: None,

@@ -199,6 +199,7 @@ mod tests {
             name: name.to_owned(),
             index: 1,
             mtu: 1500,
+            address: [2, 0, 0, 0, 0, 1],
             loopback: false,
             kind: None,
             vlan_of: None,

@@ -10,7 +10,10 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use cors_common::{
     exit::Exit,
     tcp::flow::Flow,
-    wire::segment::{Address, Endpoint, Tuple},
+    wire::{
+        link::Interface,
+        segment::{Address, Endpoint, Tuple},
+    },
 };
 use thiserror::Error;
 
@@ -107,9 +110,9 @@ fn key(socket: SocketAddr) -> [u8; size_of::<Endpoint>()] {
     })
 }
 
-/// The map `INTERFACES`: the segment sizes that SYN-ACKs announce.
+/// The map `INTERFACES`.
 #[derive(Debug)]
-pub struct Interfaces(HashMap<MapData, u32, u32>);
+pub struct Interfaces(HashMap<MapData, u32, [u8; size_of::<Interface>()]>);
 
 /// The largest segment size of IPv4: the longest packet less its headers, rounded down as the
 /// kernel does for its loopback (`65535 - 40`).
@@ -122,16 +125,16 @@ impl Interfaces {
         map.try_into().map(Self).map_err(named(Self::NAME))
     }
 
-    /// Announces what fits packets of `mtu` bytes.
-    pub fn set(&mut self, index: u32, mtu: u32) -> Result<(), MapsError> {
-        self.0.insert(index, segment_sizes(mtu), 0).map_err(named(Self::NAME))
+    /// Describes an interface with packets of up to `mtu` bytes and this link-layer address.
+    pub fn set(&mut self, index: u32, mtu: u32, address: [u8; 6]) -> Result<(), MapsError> {
+        let value: [u8; size_of::<Interface>()] = bytemuck::cast(describe(mtu, address));
+        self.0.insert(index, value, 0).map_err(named(Self::NAME))
     }
 }
 
-/// IPv4 in the low half, IPv6 in the high: the MTU less both headers (RFC 6691).
-fn segment_sizes(mtu: u32) -> u32 {
-    let less = |headers| mtu.saturating_sub(headers).clamp(1, MSS_MAX);
-    less(40) | less(60) << 16
+fn describe(mtu: u32, address: [u8; 6]) -> Interface {
+    let less = |headers| mtu.saturating_sub(headers).clamp(1, MSS_MAX) as u16;
+    Interface { address, mss_v4: less(40), mss_v6: less(60), pad: 0 }
 }
 
 /// The map `COUNTERS`.
@@ -190,7 +193,10 @@ mod tests {
 
     #[test]
     fn segments_fit_the_interface() {
-        let halves = |mtu| (segment_sizes(mtu) & 0xffff, segment_sizes(mtu) >> 16);
+        let halves = |mtu| {
+            let Interface { mss_v4, mss_v6, .. } = describe(mtu, [0; 6]);
+            (mss_v4, mss_v6)
+        };
         assert_eq!(halves(1500), (1460, 1440));
         assert_eq!(halves(9000), (8960, 8940));
         assert_eq!(halves(65_536), (65_495, 65_476));
