@@ -7,7 +7,7 @@
 /// What becomes of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Unchanged to the kernel (`XDP_PASS`, `TC_ACT_OK`).
+    /// Unchanged to the kernel (`XDP_PASS`, `TC_ACT_UNSPEC`).
     Pass,
     /// Dropped (`XDP_DROP`, `TC_ACT_SHOT`).
     Drop,
@@ -68,6 +68,12 @@ exits! {
     Fragment = "fragment", Pass;
     /// Not TCP directly behind the IP header (IPv6 extension headers included).
     NotTcp = "not_tcp", Pass;
+    /// Two VLAN tags, of which the hook behind the driver would see one.
+    TwoTags = "two_tags", Pass;
+    /// An IPv4 header whose checksum is wrong.
+    BadChecksum = "bad_checksum", Pass;
+    /// Addresses that no connection has: a group, the unspecified one, an IPv4-mapped one.
+    BadAddress = "bad_address", Pass;
     /// Lengths of the IP and TCP headers that disagree.
     BadLength = "bad_length", Pass;
     /// Not to a protected address and port.
@@ -80,6 +86,8 @@ exits! {
     LeaseExpired = "lease_expired", Pass;
     /// A helper or a map refused what it always grants.
     Internal = "internal", Pass;
+    /// A helper or a map failed when the packet had been rewritten already.
+    Broken = "broken", Drop;
     /// A reply for which the packet's buffer has no room.
     NoRoom = "no_room", Pass;
 
@@ -92,6 +100,8 @@ exits! {
     SynSocket = "syn_socket", Pass;
     /// A SYN to an MPTCP listener, which cannot take a handed-over connection.
     SynMptcp = "syn_mptcp", Pass;
+    /// A SYN in a frame for another host, or of a VLAN that this one is not in.
+    SynElsewhere = "syn_elsewhere", Pass;
     /// A SYN with a payload or a Fast Open cookie.
     SynData = "syn_data", Pass;
     /// A SYN whose options or segment size tier 1 does not keep.
@@ -123,7 +133,9 @@ exits! {
     /// A request that does not acknowledge all that was sent: the client sends it again.
     Unacknowledged = "unacknowledged", Drop;
     /// Data on a connection that tier 1 has closed.
-    AfterClose = "after_close", Drop;
+    AfterClose = "after_close", Pass;
+    /// A segment of a connection that is being handed over.
+    Leaving = "leaving", Pass;
     /// The listener went away under an open connection of ours.
     ListenerGone = "listener_gone", Pass;
 
@@ -140,7 +152,7 @@ exits! {
     WouldAnswer = "would_answer", Pass;
 
     // ---- edge: the payload is no request that tier 1 reads (rule 4)
-    /// Not an `OPTIONS` request.
+    /// Not an `OPTIONS` request, or one with the client's FIN.
     NotOptions = "not_options", Pass;
     /// A head of more bytes or lines than tier 1 reads.
     HeadTooLong = "head_too_long", Pass;
@@ -194,7 +206,7 @@ exits! {
     MethodDenied = "method_denied", Pass;
     /// A header that the policy does not allow.
     HeaderDenied = "header_denied", Pass;
-    /// A reply that does not fit one segment of this client.
+    /// A reply that does not fit one segment of this client, or its window.
     ReplyTooLong = "reply_too_long", Pass;
 
     // ---- handover

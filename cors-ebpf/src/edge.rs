@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use cors_common::{
     exit::{Action, Exit},
-    state::{FLAG_MEASURE, State},
+    state::State,
     tcp::{
         flow::Flow,
         measure::measure,
@@ -45,6 +45,7 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         return Err(Exit::NotProtected);
     }
     let state = env::state()?;
+    let measures = env::measures(state);
     let entry = FLOWS.get_ptr_mut(scratch.segment.tuple);
     let known = match entry {
         // SAFETY: the entry may be reused by another CPU for another connection after an
@@ -55,10 +56,14 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         }
         None => false,
     };
-    result(judge(ctx, scratch, state, known))?;
+    result(judge(ctx, scratch, state, known, measures))?;
     if !matches!(scratch.verdict.ask, Ask::Nothing) {
-        let refused = look_up(ctx, scratch, state);
-        if state.flags & FLAG_MEASURE != 0 {
+        let refused = if env::lapsed(state) {
+            done(Err(Exit::LeaseExpired))
+        } else {
+            look_up(ctx, scratch, state)
+        };
+        if measures {
             return result(refused).map(|()| Exit::WouldAnswer);
         }
         answer(scratch, refused);
@@ -83,19 +88,22 @@ fn read(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
 
 /// The segment becomes a verdict, or a question to be looked up.
 #[inline(never)]
-fn judge(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State, known: bool) -> Done {
-    let segment = scratch.segment;
-    let flow = scratch.flow;
-    let mut kernel = Kernel { packet: XdpFrame(ctx), state, scratch };
-    if state.flags & FLAG_MEASURE != 0 {
-        return done(measure(&segment, &mut kernel).map(|len| {
-            kernel.scratch.verdict.request_len = len;
-            kernel.scratch.verdict.ask = Ask::First;
+fn judge(
+    ctx: &XdpContext,
+    scratch: &mut Scratch,
+    state: &'static State,
+    known: bool,
+    measures: bool,
+) -> Done {
+    let Scratch { segment, flow, options, verdict, zero, .. } = scratch;
+    let mut kernel = Kernel { packet: XdpFrame(ctx), state, options, zero: *zero };
+    if measures {
+        return done(measure(segment, &mut kernel).map(|len| {
+            verdict.request_len = len;
+            verdict.ask = Ask::First;
         }));
     }
-    // SAFETY: a field of the scratch memory that the kernel's answers do not touch.
-    let verdict = unsafe { &mut *(&raw mut kernel.scratch.verdict) };
-    step(&segment, known.then_some(&flow), &mut kernel, verdict);
+    step(segment, known.then_some(&*flow), &mut kernel, verdict);
     done(Ok(()))
 }
 
@@ -116,9 +124,8 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     if !unsafe { XdpFrame(ctx).copy(scratch.segment.payload_at(), to, len) } {
         return Err(Exit::Truncated);
     }
-    scratch.date = state.date & 1;
-    // Only read from, although a global function takes no other pointers.
-    let slot = core::ptr::from_ref(env::slot(state)).cast_mut();
+    scratch.date = env::which_date(state);
+    let slot = core::ptr::from_ref(env::slot(state));
     let head = &mut scratch.head;
     result(global::head_read(head, len as u32))?;
     result(global::policy_host(head))?;
@@ -126,31 +133,37 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     result(global::policy_origin(head, slot))?;
     result(global::policy_method(head, slot))?;
     result(global::policy_headers(head, slot))?;
-    let date = core::ptr::from_ref(env::date(state, scratch.date)).cast_mut();
-    result(global::policy_answer(head, slot, date, &mut scratch.answer))
+    let date = core::ptr::from_ref(env::date(state, scratch.date));
+    result(global::policy_answer(head, &mut scratch.answer, slot, date))
 }
 
 /// The question becomes a verdict.
 #[inline(never)]
 fn answer(scratch: &mut Scratch, refused: Done) {
-    let Scratch { verdict, answer, .. } = scratch;
-    verdict.answered(match result(refused) {
-        Ok(()) => Ok(answer),
-        Err(exit) => Err(exit),
-    });
+    let Scratch { segment, verdict, answer, .. } = scratch;
+    verdict.answered(
+        segment,
+        match result(refused) {
+            Ok(()) => Ok(answer),
+            Err(exit) => Err(exit),
+        },
+    );
 }
 
 #[inline(always)]
 fn put(entry: Option<*mut Flow>, scratch: &Scratch) -> Result<(), Exit> {
     let flow = &scratch.verdict.flow;
     if let Some(entry) = entry {
-        // In place: a quarter of the time of an update. Segments of one connection come in on one
-        // queue, so no other CPU writes here.
-        // SAFETY: the pointer came from the map in this run of the program.
+        // In place: a quarter of the time of an update. A NIC brings the segments of a connection
+        // in on one queue; on a loopback two CPUs may write here, each a state that was true.
+        // SAFETY: the pointer came from the map in this run of the program, and its memory stays
+        // the map's. Only an eviction of the entry that was just used, the newest of all, would
+        // have given it to another connection; that one's segments then match nothing.
         unsafe { *entry = *flow };
         return Ok(());
     }
-    FLOWS.insert(scratch.segment.tuple, flow, 0).map_err(|_| Exit::Internal)
+    // The reply is written by now: without an entry it must not leave.
+    FLOWS.insert(scratch.segment.tuple, flow, 0).map_err(|_| Exit::Broken)
 }
 
 #[inline(always)]

@@ -9,17 +9,19 @@ use aya_ebpf::{
 use cors_common::{
     cookie::Keys,
     exit::Exit,
-    state::{self, Date, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
-    tcp::{Env, Owner},
+    state::{self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
+    tcp::{Arrival, Env, Owner},
     wire::{
+        link::Vlan,
         options::{Declined, OPTIONS_MAX, OptionBytes},
         segment::{Family, Segment, Tuple},
     },
+    zero::Zero,
 };
 
 use crate::{
     frame::Packet,
-    maps::{INTERFACES, STATE, Scratch},
+    maps::{INTERFACES, STATE, VLANS},
 };
 
 /// `TCP_LISTEN` of `include/net/tcp_states.h`.
@@ -31,34 +33,57 @@ const OPTIONS_START: [u8; 8] = *b"OPTIONS ";
 pub(crate) struct Kernel<'a, P> {
     pub(crate) packet: P,
     pub(crate) state: &'static State,
-    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) options: &'a mut OptionBytes,
+    pub(crate) zero: Zero,
+}
+
+/// A word of the state as it is at this moment: the agent may be writing it.
+macro_rules! now {
+    ($state:expr, $field:ident) => {{
+        let state: &State = $state;
+        // SAFETY: a reference to the map's value, which stays where it is.
+        unsafe { (&raw const state.$field).read_volatile() }
+    }};
 }
 
 /// The agent's words, if they are of this layout.
 #[inline(always)]
 pub(crate) fn any_state() -> Result<&'static State, Exit> {
     let state = STATE.get(0).ok_or(Exit::Internal)?;
-    if state.abi == state::ABI { Ok(state) } else { Err(Exit::NoPolicy) }
+    if now!(state, abi) == state::ABI { Ok(state) } else { Err(Exit::NoPolicy) }
 }
 
-/// The agent's words, while its lease lasts and a policy is loaded.
+/// The agent's words, once a policy is loaded.
 #[inline(always)]
 pub(crate) fn state() -> Result<&'static State, Exit> {
     let state = any_state()?;
-    if state.active == 0 {
-        return Err(Exit::NoPolicy);
-    }
+    if now!(state, active) == 0 { Err(Exit::NoPolicy) } else { Ok(state) }
+}
+
+/// Whether the agent has stopped renewing its lease.
+#[inline(always)]
+pub(crate) fn lapsed(state: &State) -> bool {
     // SAFETY: no arguments, no memory. The coarse clock is read without touching the hardware.
-    if unsafe { bpf_ktime_get_coarse_ns() } > state.lease {
-        return Err(Exit::LeaseExpired);
-    }
-    Ok(state)
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    now > now!(state, lease)
+}
+
+/// Whether to count only.
+#[inline(always)]
+pub(crate) fn measures(state: &State) -> bool {
+    now!(state, flags) & FLAG_MEASURE != 0
 }
 
 /// The active policy.
 #[inline(always)]
 pub(crate) fn slot(state: &State) -> &Slot {
-    if state.active & 1 == 1 { &state.slots[0] } else { &state.slots[1] }
+    if now!(state, active) & 1 == 1 { &state.slots[0] } else { &state.slots[1] }
+}
+
+/// Which of the two dates is current.
+#[inline(always)]
+pub(crate) fn which_date(state: &State) -> u32 {
+    now!(state, date) & 1
 }
 
 /// One of the two dates. Which one is read once for a packet: an answer's sum and its text must
@@ -76,14 +101,20 @@ impl<P: Packet> Env for Kernel<'_, P> {
 
     #[inline(always)]
     fn epoch(&self) -> u32 {
-        self.state.epoch
+        now!(self.state, epoch)
+    }
+
+    #[inline(always)]
+    fn lapsed(&self) -> bool {
+        lapsed(self.state)
     }
 
     #[inline(always)]
     fn declined(&self) -> Declined {
+        let flags = now!(self.state, flags);
         Declined {
-            sack: self.state.flags & FLAG_NO_SACK != 0,
-            window_scale: self.state.flags & FLAG_NO_WINDOW_SCALE != 0,
+            sack: flags & FLAG_NO_SACK != 0,
+            window_scale: flags & FLAG_NO_WINDOW_SCALE != 0,
         }
     }
 
@@ -99,9 +130,9 @@ impl<P: Packet> Env for Kernel<'_, P> {
 
     #[inline(always)]
     fn options(&mut self, segment: &Segment) -> &mut OptionBytes {
-        let options = &mut self.scratch.options;
+        let options = &mut *self.options;
         let to = options.clear(segment.options_len).as_mut_ptr();
-        if let Some(len) = self.scratch.zero.bounded(segment.options_len, OPTIONS_MAX) {
+        if let Some(len) = self.zero.bounded(segment.options_len, OPTIONS_MAX) {
             // SAFETY: the array has 64 bytes.
             if !unsafe { self.packet.copy(segment.options_at(), to, len) } {
                 options.set_unreadable();
@@ -111,15 +142,22 @@ impl<P: Packet> Env for Kernel<'_, P> {
     }
 
     #[inline(always)]
-    fn mss(&mut self, segment: &Segment) -> u16 {
-        // SAFETY: the entry is a word that the agent writes at once.
-        let sizes = unsafe { INTERFACES.get(self.packet.interface()) };
-        match (segment.family, sizes) {
-            (Family::V4, Some(interface)) => interface.mss_v4,
-            (Family::V6, Some(interface)) => interface.mss_v6,
-            (Family::V4, None) => 1460,
-            (Family::V6, None) => 1440,
-        }
+    fn arrival(&mut self, segment: &Segment) -> Arrival {
+        let index = self.packet.interface();
+        // SAFETY: the agent replaces an entry as a whole.
+        let Some(interface) = (unsafe { INTERFACES.get(index) }) else {
+            // Nothing is attached to an interface that the agent did not describe.
+            return Arrival { for_us: false, mss: 0 };
+        };
+        let mss = match segment.family {
+            Family::V4 => interface.mss_v4,
+            Family::V6 => interface.mss_v6,
+        };
+        let vlan = Vlan { interface: index, tag: segment.tag };
+        // SAFETY: only whether there is an entry is asked.
+        let in_vlan = segment.tag == 0 || unsafe { VLANS.get(vlan) }.is_some();
+        let for_us = in_vlan && self.packet.load::<6>(0) == Some(interface.address);
+        Arrival { for_us, mss }
     }
 
     #[inline(always)]

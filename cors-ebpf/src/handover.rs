@@ -10,7 +10,7 @@ use aya_ebpf::{
 use aya_log_ebpf::error;
 use cors_common::{
     exit::Exit,
-    state::{FLAG_MEASURE, State},
+    state::State,
     tcp::handover::{Handover, hand_over},
     wire::{options::Negotiated, segment::Segment},
 };
@@ -44,7 +44,7 @@ fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
     }
     // A lapsed lease ends the answers; connections that are open already are still handed over.
     let state = env::any_state()?;
-    if state.flags & FLAG_MEASURE != 0 {
+    if env::measures(state) {
         return Err(Exit::TcNotOurs);
     }
     let known = match FLOWS.get_ptr(scratch.segment.tuple) {
@@ -75,10 +75,9 @@ fn read(ctx: &TcContext, scratch: &mut Scratch) -> Done {
 /// The segment becomes a verdict.
 #[inline(never)]
 fn judge(ctx: &TcContext, scratch: &mut Scratch, state: &'static State, known: bool) -> u32 {
-    let segment = scratch.segment;
-    let flow = scratch.flow;
-    let mut kernel = Kernel { packet: SkbFrame(ctx), state, scratch };
-    match hand_over(&segment, known.then_some(&flow), &mut kernel) {
+    let Scratch { segment, flow, options, zero, .. } = scratch;
+    let mut kernel = Kernel { packet: SkbFrame(ctx), state, options, zero: *zero };
+    match hand_over(segment, known.then_some(&*flow), &mut kernel) {
         Handover::Leave(exit) => exit as u32,
         Handover::Assign(kept) => ASSIGN | u32::from(kept.0),
     }

@@ -100,6 +100,6 @@ impl Image for Maps {
 
     #[inline(always)]
     fn find(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
-        global::policy_find(head, core::ptr::from_ref(slot).cast_mut(), tag, at)
+        global::policy_find(head, core::ptr::from_ref(slot), tag, at)
     }
 }

@@ -27,6 +27,9 @@ use crate::{
 const REST_MAX: usize = ORIGIN_MAX + 23;
 
 /// Turns the packet around: addresses swapped, new headers, new payload, new length.
+///
+/// From the moment that its length has changed the packet is no request any more, and what fails
+/// drops it.
 #[inline(never)]
 pub(crate) fn transmit(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -> Done {
     done(try_transmit(ctx, scratch, state))
@@ -84,7 +87,7 @@ fn resize(ctx: &XdpContext, scratch: &mut Scratch, len: usize) -> Result<(), Exi
             return Err(Exit::NoRoom);
         }
         if bpf_xdp_store_bytes(ctx.ctx, 0, link, link_len as u32) != 0 {
-            return Err(Exit::Internal);
+            return Err(Exit::Broken);
         }
     }
     Ok(())
@@ -95,7 +98,7 @@ fn resize(ctx: &XdpContext, scratch: &mut Scratch, len: usize) -> Result<(), Exi
 fn swap_addresses(ctx: &XdpContext) -> Result<(), Exit> {
     let data = ctx.data();
     if data + 14 > ctx.data_end() {
-        return Err(Exit::Internal);
+        return Err(Exit::Broken);
     }
     let halves = data as *mut [u16; 6];
     // SAFETY: the 12 bytes were just compared with the end of the packet.
@@ -110,7 +113,7 @@ fn swap_addresses(ctx: &XdpContext) -> Result<(), Exit> {
 #[inline(always)]
 fn store_body(ctx: &XdpContext, at: usize, date: &Date, scratch: &Scratch) -> Result<(), Exit> {
     let answer = &scratch.answer;
-    let policy = POLICIES.get(answer.policy).ok_or(Exit::Internal)?;
+    let policy = POLICIES.get(answer.policy).ok_or(Exit::Broken)?;
     let first = policy.reply_len as usize;
     store(ctx, scratch.zero, at, policy.reply.as_ptr(), first, REPLY_MAX)?;
     store(ctx, scratch.zero, at + policy.date_at as usize, date.text.as_ptr(), DATE_LEN, DATE_LEN)?;
@@ -129,10 +132,10 @@ fn store(
     len: usize,
     max: usize,
 ) -> Result<(), Exit> {
-    let len = zero.bounded(len, max).ok_or(Exit::Internal)?;
+    let len = zero.bounded(len, max).ok_or(Exit::Broken)?;
     // SAFETY: the memory has `max` bytes, which `len` does not exceed; the helper checks the
     // bounds of the packet, and only reads from the buffer.
     let stored =
         unsafe { bpf_xdp_store_bytes(ctx.ctx, at as u32, from.cast_mut().cast(), len as u32) };
-    if stored == 0 { Ok(()) } else { Err(Exit::Internal) }
+    if stored == 0 { Ok(()) } else { Err(Exit::Broken) }
 }

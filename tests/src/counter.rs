@@ -71,3 +71,11 @@ impl Counters {
 }
 /// Tier 1 has no lease.
 pub const LEASE_EXPIRED: &str = "lease_expired";
+/// A SYN in a frame for another host, or of a VLAN that this one is not in.
+pub const SYN_ELSEWHERE: &str = "syn_elsewhere";
+/// Two VLAN tags.
+pub const TWO_TAGS: &str = "two_tags";
+/// A segment of a connection that is being handed over.
+pub const LEAVING: &str = "leaving";
+/// A reply for which the packet's buffer has no room.
+pub const NO_ROOM: &str = "no_room";

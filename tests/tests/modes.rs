@@ -62,24 +62,45 @@ for_each_family! {
         veth_conversation(&pair, &agent, server_at(family));
     }
 
-    /// With 802.1Q tags in the frame, one or two, the reply has the same.
-    fn tagged_frames_are_answered_with_their_tags(family) {
+    /// A tag that says a priority and no VLAN: the reply has the same, and the kernel takes over.
+    fn frames_with_a_priority_are_answered_with_it(family) {
+        const PRIORITY: u16 = 0x6000;
         let net = Scripted::new();
         let server = Recording::listen(&net.server, server_at(family));
         let agent = Agent::protect(&net.server, Scripted::INTERFACE);
-        for (port, vlans) in [(40_000, vec![5]), (40_001, vec![0x6007, 9])] {
-            let mut tcp = net.connection(family, port);
-            tcp.vlans.clone_from(&vlans);
-            assert_eq!(tcp.handshake(offer::USUAL).vlans, vlans);
-            for _ in 0..2 {
-                tcp.data(&policy::preflight("/v1/item"));
-                let answer = tcp.expect_data();
-                assert!(answer.payload.starts_with(b"HTTP/1.1 204"));
-                assert_eq!(answer.vlans, vlans);
-            }
+        let mut tcp = net.connection(family, 40_000);
+        tcp.vlans = vec![PRIORITY];
+        assert_eq!(tcp.handshake(offer::USUAL).vlans, [PRIORITY]);
+        for _ in 0..2 {
+            tcp.data(&policy::preflight("/v1/item"));
+            let answer = tcp.expect_data();
+            assert!(answer.payload.starts_with(b"HTTP/1.1 204"));
+            assert_eq!(answer.vlans, [PRIORITY]);
         }
-        assert_eq!(agent.counters().get(counter::ANSWERED), 4);
-        assert_eq!(server.count(), 0);
+        tcp.data(&policy::get("/v1/item"));
+        tcp.expect_until(b"recorded");
+        let counted = agent.counters();
+        assert_eq!((counted.get(counter::ANSWERED), counted.get(counter::HANDED_OVER)), (2, 1));
+        assert_eq!(server.count(), 1);
+    }
+
+    /// The kernel takes nothing from a VLAN that the host is not in, and could take over nothing
+    /// behind two tags.
+    fn frames_of_foreign_vlans_are_left_alone(family) {
+        let net = Scripted::new();
+        let _server = Recording::listen(&net.server, server_at(family));
+        let agent = Agent::protect(&net.server, Scripted::INTERFACE);
+        for (vlans, name) in
+            [(vec![5], counter::SYN_ELSEWHERE), (vec![0, 5], counter::TWO_TAGS), (vec![5, 6], counter::TWO_TAGS)]
+        {
+            let counted = agent.counted(|| {
+                let mut tcp = net.connection(family, 40_000);
+                tcp.vlans = vlans;
+                tcp.syn(offer::USUAL);
+                tcp.expect_silence();
+            });
+            assert_eq!((counted.get(name), counted.get(counter::SYN_ACK)), (1, 0), "{name}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::is_port;
 use crate::{
     exit::Exit,
     head::{Head, Span},
-    swar::{self, HIGHS, within},
+    swar::{self, HIGHS, equal, within},
 };
 
 /// The longest DNS name (RFC 1035 §3.1).
@@ -33,6 +33,12 @@ pub fn find_host(head: &mut Head) -> Result<(), Exit> {
         }
         let word = head.word(at + done);
         let stop = if bracket { not_ipv6(word) } else { not_dns(word) };
+        // An empty label in front of the end.
+        let behind = head.word(at + done + 1);
+        let empty = equal(word, b'.') & equal(behind, b'.');
+        if empty & stop.wrapping_sub(1) & !stop != 0 {
+            return Err(Exit::Host);
+        }
         if stop != 0 {
             name_len = done + swar::first(stop);
             break;

@@ -17,7 +17,7 @@ use crate::{
     exit::Exit,
     head::{Head, Span},
     state::{Date, Slot},
-    swar::{splat, words},
+    swar::{keep, splat, within, words},
 };
 pub use host::find_host;
 pub use image::{Image, Policy};
@@ -131,12 +131,16 @@ const fn high_bits(n: usize) -> u64 {
     splat(0x80) & ((1u64 << (n * 8)) - 1)
 }
 
-/// Whether the `len` bytes at `at` are a port: one to five digits, no leading zero.
+/// Whether the `len` bytes at `at` are a port: 1 to 65535, no leading zero.
 #[inline(always)]
 fn is_port(head: &Head, at: usize, len: usize) -> bool {
     if len == 0 || len > 5 || head.byte(at) == b'0' {
         return false;
     }
-    let digits = crate::swar::within(head.word(at), b'0', b'9');
-    digits & high_bits(len) == high_bits(len)
+    let digits = within(head.word(at), b'0', b'9');
+    if digits & high_bits(len) != high_bits(len) {
+        return false;
+    }
+    // Digits compare like numbers where there are five of each.
+    len < 5 || keep(head.word(at), 5).swap_bytes() <= words::<1>("65535")[0].swap_bytes()
 }

@@ -85,20 +85,10 @@ fn without_port(head: &Head) -> Span {
         }
         if head.byte(end - digits - 1) == b':' {
             let base = Span { at, len: len - digits as u32 - 1 };
-            return if port_in_range(head, end - digits, digits) { base } else { head.origin };
+            return if is_port(head, end - digits, digits) { base } else { head.origin };
         }
     }
     head.origin
-}
-
-/// Whether the digits are a port from 1 to 65535.
-#[inline(always)]
-fn port_in_range(head: &Head, at: usize, len: usize) -> bool {
-    if !is_port(head, at, len) {
-        return false;
-    }
-    // Digits compare like numbers where there are five of each.
-    len < 5 || keep(head.word(at), 5).swap_bytes() <= words::<1>("65535")[0].swap_bytes()
 }
 
 /// Whether the origin is below one of the policy's subdomain patterns.
@@ -182,7 +172,7 @@ fn mark_labels(head: &mut Head, from: u32, to: u32) -> u32 {
             if end >= to {
                 return to as u32;
             }
-            let port = head.byte(end) == b':' && port_in_range(head, end + 1, to - end - 1);
+            let port = head.byte(end) == b':' && is_port(head, end + 1, to - end - 1);
             return if port { end as u32 } else { 0 };
         }
         head.cursor.set(at as u32 + 8);

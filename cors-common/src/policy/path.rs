@@ -24,13 +24,16 @@ pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(
         return Err(Exit::Host);
     }
     let own = find(image, slot, head, Kind::Host, 0, head.name);
+    // What is in brackets is an address only if somebody named it: only then its spelling is known
+    // to be right.
+    let any = if head.byte(head.name.at as usize) == b'[' { 0 } else { slot.any_host };
     // Bit 32 stands for the empty prefix; only prefixes beyond it need the path.
-    if (own | slot.any_host) >> 33 != 0 {
+    if (own | any) >> 33 != 0 {
         mark_segments::<I>(head)?;
     }
     longest(image, slot, head, own)?;
     if head.policy == 0 {
-        longest(image, slot, head, slot.any_host)?;
+        longest(image, slot, head, any)?;
     }
     if head.policy == 0 {
         return Err(Exit::Unmatched);
@@ -65,7 +68,7 @@ fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: u64) -> Resu
 }
 
 /// Notes where each of the first segments ends, and refuses a path whose prefix a server may see
-/// otherwise: dot segments, empty segments, escaped ASCII (`%2f`, `%61`), parameters (`;`).
+/// otherwise: dot segments, empty segments, escaped ASCII (`%2f`, `%61`, `%00`), parameters (`;`).
 ///
 /// Eight places at a time, each with the byte before it and the byte behind.
 #[inline(never)]
@@ -81,9 +84,11 @@ fn mark_segments<I: Image>(head: &mut Head) -> Result<(), Exit> {
         let slash = equal(here, b'/');
         let after_slash = equal(before, b'/');
         let last = equal(behind, b'/') | equal(behind, b'?') | equal(behind, b' ');
+        // `%c0` and `%c1` begin no character, but some decoders make ASCII of them.
+        let overlong = equal(swar::lower(here), b'c') & within(behind, b'0', b'1');
         let odd = after_slash & slash
             | after_slash & equal(here, b'.') & (equal(behind, b'.') | last)
-            | equal(before, b'%') & within(here, b'2', b'7')
+            | equal(before, b'%') & (within(here, b'0', b'7') | overlong)
             | equal(here, b';');
         let in_path = end.wrapping_sub(1) & !end;
         if odd & in_path != 0 {

@@ -70,6 +70,13 @@ impl Flow {
         self.snd_nxt.wrapping_sub(self.reply_len as u32)
     }
 
+    /// Whether a segment acknowledges what was sent before an answer, but not the answer.
+    #[inline(always)]
+    pub const fn is_behind(&self, ack: u32) -> bool {
+        let acked = ack.wrapping_sub(self.iss);
+        acked != 0 && acked < self.snd_nxt.wrapping_sub(self.iss)
+    }
+
     /// The same connection in another phase.
     #[inline(always)]
     #[must_use]

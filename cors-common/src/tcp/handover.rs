@@ -29,8 +29,9 @@ pub enum Handover {
 /// Decides on a segment to a protected socket. `flow` is the entry of its tuple.
 #[inline(always)]
 pub fn hand_over<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E) -> Handover {
-    let kind = segment.flags & (flags::SYN | flags::ACK | flags::RST | flags::URG);
+    let kind = segment.flags & (flags::SYN | flags::ACK | flags::RST);
     // Bare acknowledgements of our handshakes end in the driver; a reset is never assigned.
+    // Urgent data is data.
     if kind != flags::ACK || (segment.payload_len == 0 && !segment.has(flags::FIN)) {
         return Handover::Leave(Exit::TcNotOurs);
     }
@@ -40,6 +41,9 @@ pub fn hand_over<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E) ->
     }
     let place = match flow {
         Some(flow) if on_flow(flow, segment) => from_flow(flow, segment),
+        // It acknowledges what was sent before an answer, not the answer. From its cookie the
+        // connection would start over, and send other bytes in the answer's place.
+        Some(flow) if flow.is_behind(segment.ack) => behind(flow, segment),
         _ => from_cookie(segment, env),
     };
     match (place, owner) {
@@ -65,6 +69,17 @@ enum Place {
 #[inline(always)]
 fn on_flow(flow: &Flow, segment: &Segment) -> bool {
     (flow.phase == phase::LEAVING || flow.phase == phase::OPEN) && segment.ack == flow.snd_nxt
+}
+
+/// A segment that does not acknowledge the last answer: the next request comes again when the
+/// client has the answer; the answered one cannot be answered here.
+#[inline(always)]
+fn behind(flow: &Flow, segment: &Segment) -> Place {
+    if segment.seq.wrapping_sub(flow.rcv_nxt) <= cookie::EARLY_MAX {
+        Place::Later
+    } else {
+        Place::Unknown
+    }
 }
 
 #[inline(always)]

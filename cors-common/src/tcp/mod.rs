@@ -30,6 +30,15 @@ pub enum Owner {
     Connection,
 }
 
+/// What the interface says of a frame that came in on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The frame is addressed to this host, in a network that it is in.
+    pub for_us: bool,
+    /// The largest segment to announce, by the interface's MTU.
+    pub mss: u16,
+}
+
 /// What the decisions ask of their surroundings.
 pub trait Env {
     /// The cookie's keys.
@@ -37,6 +46,9 @@ pub trait Env {
 
     /// The cookie's epoch.
     fn epoch(&self) -> u32;
+
+    /// Whether the agent has stopped renewing the lease: nothing new is begun or answered.
+    fn lapsed(&self) -> bool;
 
     /// Who has the segment's tuple (`bpf_skc_lookup_tcp`).
     fn owner(&mut self, segment: &Segment) -> Owner;
@@ -47,8 +59,8 @@ pub trait Env {
     /// The TCP options, copied out. Where that fails, they are one that no SYN has.
     fn options(&mut self, segment: &Segment) -> &mut OptionBytes;
 
-    /// The maximum segment size to announce, by the interface's MTU.
-    fn mss(&mut self, segment: &Segment) -> u16;
+    /// What the interface says of the frame.
+    fn arrival(&mut self, segment: &Segment) -> Arrival;
 
     /// Whether the payload starts like an `OPTIONS` request.
     fn starts_like_a_preflight(&mut self, segment: &Segment) -> bool;

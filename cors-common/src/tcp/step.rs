@@ -121,7 +121,10 @@ pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &m
     if kind == flags::SYN {
         return syn(segment, env, out);
     }
-    // An entry in another phase belongs to the kernel by now, or is none of ours.
+    let leaving = matches!(flow, Some(flow) if flow.phase == phase::LEAVING);
+    if leaving && is_leaving(segment, flow, env, out) {
+        return;
+    }
     let flow = match flow {
         Some(flow) if flow.phase >= phase::OPEN && flow.phase <= phase::CLOSED => Some(flow),
         _ => None,
@@ -145,11 +148,19 @@ pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &m
 /// RFC 9293 §3.10.7.2, with a cookie in place of state.
 #[inline(always)]
 fn syn<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
+    if env.lapsed() {
+        return out.leave(Exit::LeaseExpired);
+    }
     if segment.payload_len != 0 {
         return out.leave(Exit::SynData);
     }
+    let arrival = env.arrival(segment);
+    // Asked of SYNs alone: whoever has no SYN-ACK of ours has no proof for anything else.
+    if !arrival.for_us {
+        return out.leave(Exit::SynElsewhere);
+    }
     let options = env.options(segment);
-    if let Err(exit) = options.negotiate(segment.family) {
+    if let Err(exit) = options.negotiate(segment.family, arrival.mss) {
         return out.leave(exit);
     }
     let kept = options.kept();
@@ -162,7 +173,7 @@ fn syn<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
     }
     let seq =
         cookie::issue(env.keys(), segment.family, &segment.tuple, env.epoch(), segment.seq, kept);
-    let (options, option_words) = syn_ack_options(kept, env.mss(segment));
+    let (options, option_words) = syn_ack_options(kept, arrival.mss);
     out.exit = Exit::SynAck;
     out.tcp = TcpFields {
         seq,
@@ -189,14 +200,43 @@ fn reset(segment: &Segment, flow: Option<&Flow>, out: &mut Verdict) {
 /// Whether the segment proves a handshake other than the one that the flow entry came from.
 #[inline(always)]
 fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool {
-    // Everything that belongs to the flow acknowledges something between its first byte and its
-    // last; only beyond that is the price of a hash due.
-    let acked = segment.ack.wrapping_sub(flow.iss);
-    let sent = flow.snd_nxt.wrapping_sub(flow.iss);
-    if acked <= sent {
+    // What belongs to the flow acknowledges the last answer or what was before it; only for the
+    // rest is the price of a hash due. A copy of the flow's own first segments has its own cookie.
+    let acked = segment.ack.wrapping_sub(flow.reply_seq());
+    let iss = segment.ack.wrapping_sub(1);
+    if acked <= u32::from(flow.reply_len) || iss == flow.iss {
         return false;
     }
-    cookie_distance(env, segment, segment.ack.wrapping_sub(1), segment.seq).is_first()
+    let distance = cookie_distance(env, segment, iss, segment.seq);
+    distance.is_first() || distance.is_probe()
+}
+
+/// A segment of a connection whose last one went up. Whether that settles it.
+#[inline(always)]
+fn is_leaving<E: Env>(
+    segment: &Segment,
+    flow: Option<&Flow>,
+    env: &mut E,
+    out: &mut Verdict,
+) -> bool {
+    let Some(flow) = flow else { return false };
+    let ours = segment.ack == flow.snd_nxt
+        && segment.seq.wrapping_sub(flow.rcv_nxt.wrapping_sub(1)) <= cookie::EARLY_MAX;
+    match env.owner(segment) {
+        // The kernel has it. The entry goes, so that nothing of it is handed over once more when
+        // the kernel's connection has ended.
+        Owner::Connection => out.leave_and(Exit::NotOurs, Change::Forget),
+        // The kernel did not take the segment, for a full queue perhaps. It comes again; an
+        // acknowledgement in the meantime would only be reset.
+        Owner::Listener if ours && segment.payload_len == 0 && !segment.has(flags::FIN) => {
+            out.leave(Exit::ReplyAck);
+        }
+        _ if ours => out.leave(Exit::Leaving),
+        // A copy of an answered request: from its cookie the connection would start over.
+        _ if flow.is_behind(segment.ack) => out.leave(Exit::Stale),
+        _ => return false,
+    }
+    true
 }
 
 /// A segment of a connection on which a preflight was answered.
@@ -255,6 +295,12 @@ fn without_flow<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
     if segment.payload_len == 0 {
         return stateless(segment, env, out);
     }
+    // A keep-alive probe with its byte, on a connection that has said nothing yet.
+    if segment.payload_len == 1 && is_silent_probe(segment, env) {
+        let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
+        let kept = Negotiated(seq.wrapping_sub(1) as u8);
+        return out.control(Exit::ProbeAck, flags::ACK, seq, ack, kept);
+    }
     // The cheapest question first: on most connections the kernel's data passes here.
     if segment.has(flags::FIN) || !env.starts_like_a_preflight(segment) {
         return out.leave(Exit::NotOptions);
@@ -269,6 +315,12 @@ fn without_flow<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
     }
     let flow = Flow { rcv_nxt: segment.seq, snd_nxt: segment.ack, iss, ..Flow::EMPTY };
     out.ask(Ask::First, flow, segment.payload_len);
+}
+
+#[inline(always)]
+fn is_silent_probe<E: Env>(segment: &Segment, env: &mut E) -> bool {
+    cookie_distance(env, segment, segment.ack.wrapping_sub(1), segment.seq).is_probe()
+        && env.owner(segment) == Owner::Listener
 }
 
 /// A segment without data on a connection of which nothing is remembered: the end of a handshake,
@@ -310,14 +362,14 @@ impl Verdict {
     /// Decides, once the request in question was read and looked up. The verdict holds what
     /// [`step`] left in it.
     #[inline(always)]
-    pub fn answered(&mut self, decision: Result<&Answer, Exit>) {
+    pub fn answered(&mut self, segment: &Segment, decision: Result<&Answer, Exit>) {
         let before = self.flow;
         let again = matches!(self.ask, Ask::Again);
         // What is not answered goes up, and the connection with it.
         match self.ask {
             Ask::Next => self.put(before.in_phase(phase::LEAVING)),
-            Ask::Again => self.change = Change::Forget,
-            Ask::First | Ask::Nothing => {}
+            // The entry stays: it says that the connection must not start over from its cookie.
+            Ask::Again | Ask::First | Ask::Nothing => {}
         }
         let answer = match decision {
             Ok(answer) => answer,
@@ -329,11 +381,12 @@ impl Verdict {
             if reply_len != before.reply_len as usize {
                 return self.leave(Exit::AnswerChanged);
             }
-            self.change = Change::Keep;
             self.exit = Exit::AnsweredAgain;
             return self.data(&before, answer.close);
         }
-        if answer.len > before.negotiated().mss() as usize {
+        let kept = before.negotiated();
+        let window = usize::from(segment.window) << kept.window_scale().unwrap_or(0);
+        if answer.len > kept.mss() as usize || answer.len > window {
             return self.leave(Exit::ReplyTooLong);
         }
         let after = Flow {
@@ -385,6 +438,13 @@ fn fin<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) {
     let next = segment.seq == flow.rcv_nxt;
     let last = segment.seq == flow.rcv_nxt.wrapping_sub(1);
     let rcv_nxt = flow.rcv_nxt.wrapping_add(1);
+    // Acknowledged, it would leave the client nothing to send again, and the answer would be lost.
+    if next
+        && segment.ack != flow.snd_nxt
+        && (flow.phase == phase::OPEN || flow.phase == phase::FIN_SENT)
+    {
+        return unexpected(Exit::Unacknowledged, segment, env, out);
+    }
     match flow.phase {
         // The client closes first: acknowledge and close in one segment.
         phase::OPEN if next => {

@@ -38,14 +38,17 @@ const SEGMENT_SIZES: [u16; 8] = [536, 1220, 1340, 1380, 1400, 1440, 1460, 8960];
 pub struct Negotiated(pub u8);
 
 impl Negotiated {
-    /// From what a SYN offers; `None` where the segment size is below the family's least.
+    /// From what a SYN offers, and the largest segment of our side; `None` where the segment size is
+    /// below the family's least.
     #[inline(always)]
-    pub fn new(family: Family, offer: &Offer) -> Option<Self> {
+    pub fn new(family: Family, offer: &Offer, mss_max: u16) -> Option<Self> {
         let (least, default) = match family {
             Family::V4 => (0, 536),
             Family::V6 => (1, 1220),
         };
         let mss = if offer.mss == 0 { default } else { offer.mss };
+        // What the interface cannot send is not sent to anybody.
+        let mss = if mss < mss_max { mss } else { mss_max };
         let mut index = 0u8;
         let mut i = 1;
         while i < SEGMENT_SIZES.len() {
@@ -169,9 +172,9 @@ impl OptionBytes {
 
     /// Reads the options of a SYN; what is kept of them is in [`OptionBytes::kept`] then.
     #[inline(never)]
-    pub fn negotiate(&mut self, family: Family) -> Result<(), Exit> {
+    pub fn negotiate(&mut self, family: Family, mss_max: u16) -> Result<(), Exit> {
         let offer = self.offer()?;
-        self.kept = Negotiated::new(family, &offer).ok_or(Exit::SynOptions)?;
+        self.kept = Negotiated::new(family, &offer, mss_max).ok_or(Exit::SynOptions)?;
         Ok(())
     }
 
@@ -316,18 +319,22 @@ mod tests {
             (65495, Some(8960), Some(8960)),
         ] {
             let offer = Offer { mss, window_scale: 15, sack: false };
-            let kept = |family| Negotiated::new(family, &offer).map(Negotiated::mss);
+            let kept = |family| Negotiated::new(family, &offer, u16::MAX).map(Negotiated::mss);
             assert_eq!((kept(Family::V4), kept(Family::V6)), (v4, v6), "offered {mss}");
         }
+        // A client's jumbo frames do not fit an Ethernet of ours.
+        let jumbo = Offer { mss: 8960, window_scale: 15, sack: false };
+        let kept = |mss_max| Negotiated::new(Family::V6, &jumbo, mss_max).map(Negotiated::mss);
+        assert_eq!((kept(1440), kept(1219)), (Some(1440), None));
         for scale in 0..=14 {
             let offer = Offer { mss: 1460, window_scale: scale, sack: scale % 2 == 0 };
-            let kept = Negotiated::new(Family::V4, &offer).expect("kept");
+            let kept = Negotiated::new(Family::V4, &offer, u16::MAX).expect("kept");
             assert_eq!(kept.window_scale(), Some(scale));
             assert_eq!(kept.sack(), scale % 2 == 0);
             assert_eq!(kept.window(), 512);
         }
         let plain = Offer { mss: 1460, window_scale: 15, sack: true };
-        let plain = Negotiated::new(Family::V4, &plain).expect("kept");
+        let plain = Negotiated::new(Family::V4, &plain, u16::MAX).expect("kept");
         assert_eq!((plain.window_scale(), plain.window()), (None, 65535));
         assert_eq!(read(&[3, 3, 200, 0]).map(|o| o.window_scale), Ok(14));
     }
@@ -347,7 +354,7 @@ mod tests {
     fn answers_only_what_was_offered() {
         let options = |sack, window_scale| {
             let offer = Offer { mss: 1460, window_scale, sack };
-            let kept = Negotiated::new(Family::V4, &offer).expect("kept");
+            let kept = Negotiated::new(Family::V4, &offer, u16::MAX).expect("kept");
             let (words, n) = syn_ack_options(kept, 1460);
             let bytes: std::vec::Vec<u8> =
                 words[..n].iter().flat_map(|w| w.to_ne_bytes()).collect();

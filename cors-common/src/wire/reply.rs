@@ -181,6 +181,8 @@ mod tests {
             Family::V6 => (Address::from_bytes([0xfd; 16]), Address::from_bytes([0x20; 16])),
         };
         Segment {
+            tag: 0,
+            window: 0,
             tuple: Tuple {
                 client,
                 server,

@@ -7,6 +7,8 @@ use crate::exit::Exit;
 pub const ETH_LEN: usize = 14;
 /// An 802.1Q or 802.1ad tag.
 const VLAN_LEN: usize = 4;
+/// The bits of a tag that are the VLAN's number.
+const VLAN_ID: u16 = 0xfff;
 /// An IPv4 header without options.
 pub const IPV4_LEN: usize = 20;
 /// An IPv6 header without extension headers.
@@ -42,6 +44,7 @@ pub mod flags {
 
 /// The version of the Internet Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Family {
     /// IPv4
     V4,
@@ -58,6 +61,14 @@ impl Address {
     /// `::ffff:a.b.c.d` from four bytes in network order, as loaded.
     pub const fn v4(word: u32) -> Self {
         Self([0, 0, 0xffff_u32.to_be(), word])
+    }
+
+    const fn is_unspecified(self) -> bool {
+        self.0[0] | self.0[1] | self.0[2] | self.0[3] == 0
+    }
+
+    const fn is_mapped(self) -> bool {
+        self.0[0] | self.0[1] == 0 && self.0[2] == 0xffff_u32.to_be()
     }
 
     /// From bytes in network order.
@@ -103,12 +114,15 @@ const _: () = assert!(size_of::<Endpoint>() == 20);
 
 /// A TCP segment as far as tier 1 reads it. Offsets are from the start of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Segment {
     /// Who talks to whom.
     pub tuple: Tuple,
     /// Which IP header it has.
     pub family: Family,
-    /// Where the IP header starts: 14, 18 or 22.
+    /// Its tag, as in [`super::link::Vlan::tag`]; 0: none, or one that only says a priority.
+    pub tag: u32,
+    /// Where the IP header starts: 14, or 18 behind a tag.
     pub ip_at: usize,
     /// Where the TCP header starts.
     pub tcp_at: usize,
@@ -120,6 +134,8 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number; meaningless without ACK.
     pub ack: u32,
+    /// The window field, not scaled.
+    pub window: u16,
     /// See [`flags`].
     pub flags: u8,
 }
@@ -128,16 +144,29 @@ impl Segment {
     /// Reads the headers of a frame.
     #[inline(always)]
     pub fn read<F: Frame + ?Sized>(frame: &F) -> Result<Self, Exit> {
-        let (ethertype, ip_at) = ether_type(frame)?;
+        let mut tag = 0;
+        let mut ip_at = ETH_LEN;
+        let mut ethertype = load16(frame, ETH_LEN - 2)?;
+        if ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD {
+            let id = load16(frame, ETH_LEN)? & VLAN_ID;
+            // Only of 802.1Q is id 0 no VLAN: a priority for the untagged network.
+            if id != 0 || ethertype == ETH_P_8021AD {
+                tag = (ethertype as u32) << 16 | id as u32;
+            }
+            ip_at += VLAN_LEN;
+            ethertype = load16(frame, ETH_LEN - 2 + VLAN_LEN)?;
+        }
         match ethertype {
-            ETH_P_IP => Self::read_v4(frame, ip_at),
-            ETH_P_IPV6 => Self::read_v6(frame, ip_at),
+            ETH_P_IP => Self::read_v4(frame, tag, ip_at),
+            ETH_P_IPV6 => Self::read_v6(frame, tag, ip_at),
+            // The hook behind the driver sees no IP header here and could hand nothing over.
+            ETH_P_8021Q | ETH_P_8021AD => Err(Exit::TwoTags),
             _ => Err(Exit::NotIp),
         }
     }
 
     #[inline(always)]
-    fn read_v4<F: Frame + ?Sized>(frame: &F, ip_at: usize) -> Result<Self, Exit> {
+    fn read_v4<F: Frame + ?Sized>(frame: &F, tag: u32, ip_at: usize) -> Result<Self, Exit> {
         let ip: [u8; IPV4_LEN] = frame.load(ip_at).ok_or(Exit::Truncated)?;
         if ip[0] >> 4 != 4 {
             return Err(Exit::NotIp);
@@ -152,15 +181,26 @@ impl Segment {
         if ip[9] != IPPROTO_TCP {
             return Err(Exit::NotTcp);
         }
+        // `ip_rcv` drops it silently. (Of the TCP checksum nothing can be said here: on a virtual
+        // cable it is only begun.)
+        if !is_checksum_right(&ip) {
+            return Err(Exit::BadChecksum);
+        }
+        // Neither the unspecified network nor a group or the broadcast address opens a connection
+        // (RFC 1122 §3.2.1.3).
+        if ip[12] == 0 || ip[12] >= 224 {
+            return Err(Exit::BadAddress);
+        }
         let total = usize::from(be16(&ip, 2));
         let client = Address::v4(ne32(&ip, 12));
         let server = Address::v4(ne32(&ip, 16));
         let l4_len = total.checked_sub(IPV4_LEN).ok_or(Exit::BadLength)?;
-        Self::read_tcp(frame, Family::V4, ip_at, ip_at + IPV4_LEN, l4_len, client, server)
+        let network = Network { family: Family::V4, tag, ip_at, client, server };
+        Self::read_tcp(frame, network, ip_at + IPV4_LEN, l4_len)
     }
 
     #[inline(always)]
-    fn read_v6<F: Frame + ?Sized>(frame: &F, ip_at: usize) -> Result<Self, Exit> {
+    fn read_v6<F: Frame + ?Sized>(frame: &F, tag: u32, ip_at: usize) -> Result<Self, Exit> {
         let ip: [u8; IPV6_LEN] = frame.load(ip_at).ok_or(Exit::Truncated)?;
         if ip[0] >> 4 != 6 {
             return Err(Exit::NotIp);
@@ -171,19 +211,22 @@ impl Segment {
         let l4_len = usize::from(be16(&ip, 4));
         let client = Address([ne32(&ip, 8), ne32(&ip, 12), ne32(&ip, 16), ne32(&ip, 20)]);
         let server = Address([ne32(&ip, 24), ne32(&ip, 28), ne32(&ip, 32), ne32(&ip, 36)]);
-        Self::read_tcp(frame, Family::V6, ip_at, ip_at + IPV6_LEN, l4_len, client, server)
+        // A mapped address would be taken for the IPv4 address in it; it never is on a wire.
+        if ip[8] == 0xff || client.is_unspecified() || client.is_mapped() || server.is_mapped() {
+            return Err(Exit::BadAddress);
+        }
+        let network = Network { family: Family::V6, tag, ip_at, client, server };
+        Self::read_tcp(frame, network, ip_at + IPV6_LEN, l4_len)
     }
 
     #[inline(always)]
     fn read_tcp<F: Frame + ?Sized>(
         frame: &F,
-        family: Family,
-        ip_at: usize,
+        network: Network,
         tcp_at: usize,
         l4_len: usize,
-        client: Address,
-        server: Address,
     ) -> Result<Self, Exit> {
+        let Network { family, tag, ip_at, client, server } = network;
         let tcp: [u8; TCP_LEN] = frame.load(tcp_at).ok_or(Exit::Truncated)?;
         let header_len = usize::from(tcp[12] >> 4) * 4;
         if header_len < TCP_LEN || l4_len < header_len {
@@ -197,12 +240,14 @@ impl Segment {
                 server_port: u16::from_ne_bytes([tcp[2], tcp[3]]),
             },
             family,
+            tag,
             ip_at,
             tcp_at,
             options_len: header_len - TCP_LEN,
             payload_len: l4_len - header_len,
             seq: u32::from_be(ne32(&tcp, 4)),
             ack: u32::from_be(ne32(&tcp, 8)),
+            window: be16(&tcp, 14),
             flags: tcp[13],
         })
     }
@@ -228,19 +273,27 @@ impl Segment {
     }
 }
 
-/// The type behind up to two VLAN tags, and where the network header starts.
+/// What is known when the IP header has been read.
+#[derive(Clone, Copy)]
+struct Network {
+    family: Family,
+    tag: u32,
+    ip_at: usize,
+    client: Address,
+    server: Address,
+}
+
+/// RFC 1071: with the checksum in its place, the sum of a header is all ones.
 #[inline(always)]
-fn ether_type<F: Frame + ?Sized>(frame: &F) -> Result<(u16, usize), Exit> {
-    let mut at = ETH_LEN - 2;
-    let mut ethertype = load16(frame, at)?;
-    for _ in 0..2 {
-        if ethertype != ETH_P_8021Q && ethertype != ETH_P_8021AD {
-            break;
-        }
-        at += VLAN_LEN;
-        ethertype = load16(frame, at)?;
+const fn is_checksum_right(ip: &[u8; IPV4_LEN]) -> bool {
+    let mut sum = 0u64;
+    let mut at = 0;
+    while at < IPV4_LEN {
+        sum += ne32(ip, at) as u64;
+        at += 4;
     }
-    Ok((ethertype, at + 2))
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
 #[inline(always)]
@@ -267,7 +320,7 @@ mod tests {
     fn syn_v4() -> Vec<u8> {
         let mut frame = Vec::from([0u8; 12]);
         frame.extend([0x08, 0x00]);
-        frame.extend([0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+        frame.extend([0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6, 0x26, 0xca, 10, 0, 0, 2, 10, 0, 0, 1]);
         frame.extend([0xc0, 0x01, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x60, 0x02, 0xff, 0xff]);
         frame.extend([0, 0, 0, 0, 2, 4, 5, 0xb4]);
         frame
@@ -290,18 +343,66 @@ mod tests {
     }
 
     #[test]
-    fn reads_behind_one_and_two_tags_but_not_three() {
-        for tags in 0..=3usize {
+    fn reads_behind_one_tag_but_not_two() {
+        let tagged = |tags: &[[u8; 4]]| {
             let mut frame = syn_v4();
-            for _ in 0..tags {
-                frame.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
-            }
-            let read = Segment::read(&frame[..]);
-            if tags == 3 {
-                assert_eq!(read, Err(Exit::NotIp));
-            } else {
-                assert_eq!(read.expect("a segment").ip_at, 14 + 4 * tags);
-            }
+            frame.splice(12..12, tags.concat());
+            Segment::read(&frame[..]).map(|segment| (segment.ip_at, segment.tag))
+        };
+        assert_eq!(tagged(&[]), Ok((14, 0)));
+        assert_eq!(tagged(&[[0x81, 0, 0x30, 7]]), Ok((18, 0x8100_0007)));
+        assert_eq!(tagged(&[[0x88, 0xa8, 0, 7]]), Ok((18, 0x88a8_0007)));
+        // A priority, and no VLAN.
+        assert_eq!(tagged(&[[0x81, 0, 0xe0, 0]]), Ok((18, 0)));
+        assert_eq!(tagged(&[[0x88, 0xa8, 0, 0]]), Ok((18, 0x88a8_0000)));
+        for outer in [[0x81, 0, 0, 7], [0x88, 0xa8, 0, 7]] {
+            assert_eq!(tagged(&[outer, [0x81, 0, 0, 8]]), Err(Exit::TwoTags));
+        }
+    }
+
+    #[test]
+    fn no_connection_comes_from_a_group_or_from_nowhere() {
+        for (first, refused) in [(0, true), (223, false), (224, true), (239, true), (255, true)] {
+            let mut frame = syn_v4();
+            frame[26] = first;
+            right_checksum(&mut frame);
+            let read = Segment::read(&frame[..]).map(|_| ());
+            assert_eq!(read, if refused { Err(Exit::BadAddress) } else { Ok(()) }, "{first}");
+        }
+        let v6 = |client: [u8; 16], server: [u8; 16]| {
+            let mut frame = Vec::from([0u8; 12]);
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
+            frame.extend(client);
+            frame.extend(server);
+            frame.extend([0xc0, 0x01, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 0x02]);
+            frame.extend([0xff, 0xff, 0, 0, 0, 0]);
+            Segment::read(&frame[..]).map(|segment| segment.window)
+        };
+        let plain = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
+        let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(v6(plain, plain), Ok(0xffff));
+        for (client, server) in [(mapped, plain), (plain, mapped), (group, plain), ([0; 16], plain)]
+        {
+            assert_eq!(v6(client, server), Err(Exit::BadAddress));
+        }
+    }
+
+    fn right_checksum(frame: &mut [u8]) {
+        frame[24..26].copy_from_slice(&[0; 2]);
+        let words = frame[14..34].chunks(2).map(|b| u32::from(u16::from_be_bytes([b[0], b[1]])));
+        let sum: u32 = words.sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        frame[24..26].copy_from_slice(&(!sum as u16).to_be_bytes());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_an_ipv4_header_is_noticed() {
+        for bit in 0..20 * 8 {
+            let mut frame = syn_v4();
+            frame[14 + bit / 8] ^= 1 << (bit % 8);
+            assert!(Segment::read(&frame[..]).is_err(), "bit {bit}");
         }
     }
 
@@ -320,6 +421,7 @@ mod tests {
         let broken = |at: usize, value: u8| {
             let mut frame = syn_v4();
             frame[at] = value;
+            right_checksum(&mut frame);
             Segment::read(&frame[..]).expect_err("refused")
         };
         assert_eq!(broken(13, 0x06), Exit::NotIp); // ARP
