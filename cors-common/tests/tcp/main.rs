@@ -1,0 +1,21 @@
+//! TCP as tier 1 speaks it: segments and what is remembered in, verdicts out.
+//!
+//! Nothing here touches a kernel: the surroundings are scripted, and count what they are asked.
+//!
+//! | module | what it asks |
+//! | --- | --- |
+//! | `exits` | is every exit of the four decisions reached, and none besides? |
+//! | `flag_bits` | what do all 256 combinations of flags do, in every state of a connection? |
+//! | `handshake` | which SYNs are answered, with what, and how long does a cookie live? |
+//! | `measured` | what is counted where nothing is answered? |
+//!
+//! What they share: `support` (the surroundings) and `client` (one that keeps its numbers).
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod client;
+mod exits;
+mod flag_bits;
+mod handshake;
+mod measured;
+mod support;
