@@ -7,6 +7,10 @@
 //! | `exits` | is every exit of the four decisions reached, and none besides? |
 //! | `flag_bits` | what do all 256 combinations of flags do, in every state of a connection? |
 //! | `handshake` | which SYNs are answered, with what, and how long does a cookie live? |
+//! | `requests` | which request of a connection is read, and what follows from its answer? |
+//! | `out_of_place` | what happens to data that is not at the next byte? |
+//! | `closing` | how does a connection end? |
+//! | `probes` | are keep-alive probes told from data? |
 //! | `measured` | what is counted where nothing is answered? |
 //!
 //! What they share: `support` (the surroundings) and `client` (one that keeps its numbers).
@@ -14,8 +18,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod client;
+mod closing;
 mod exits;
 mod flag_bits;
 mod handshake;
 mod measured;
+mod out_of_place;
+mod probes;
+mod requests;
 mod support;
