@@ -11,6 +11,9 @@
 //! | `out_of_place` | what happens to data that is not at the next byte? |
 //! | `closing` | how does a connection end? |
 //! | `probes` | are keep-alive probes told from data? |
+//! | `incarnations` | is a new connection on an old tuple a new one? |
+//! | `owners` | who is asked for the socket, when, and what follows? |
+//! | `hand_over` | from which segments does the kernel go on? |
 //! | `measured` | what is counted where nothing is answered? |
 //!
 //! What they share: `support` (the surroundings) and `client` (one that keeps its numbers).
@@ -21,9 +24,12 @@ mod client;
 mod closing;
 mod exits;
 mod flag_bits;
+mod hand_over;
 mod handshake;
+mod incarnations;
 mod measured;
 mod out_of_place;
+mod owners;
 mod probes;
 mod requests;
 mod support;
