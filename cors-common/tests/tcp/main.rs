@@ -15,21 +15,29 @@
 //! | `owners` | who is asked for the socket, when, and what follows? |
 //! | `hand_over` | from which segments does the kernel go on? |
 //! | `measured` | what is counted where nothing is answered? |
+//! | `any_segment` | what holds for random segments on random connections? |
+//! | `conversation` | does a client get every answer through a bad network? |
 //!
-//! What they share: `support` (the surroundings) and `client` (one that keeps its numbers).
+//! What they share: `support` (the surroundings), `client` (one that keeps its numbers), `meeting`
+//! (random segments), and `plan` and `network` (whole conversations).
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod any_segment;
 mod client;
 mod closing;
+mod conversation;
 mod exits;
 mod flag_bits;
 mod hand_over;
 mod handshake;
 mod incarnations;
 mod measured;
+mod meeting;
+mod network;
 mod out_of_place;
 mod owners;
+mod plan;
 mod probes;
 mod requests;
 mod support;
