@@ -30,6 +30,8 @@ fn the_first_answer_makes_the_entry() {
         let tcp = verdict.tcp;
         assert_eq!((tcp.seq, tcp.ack), (client.ack, client.seq.wrapping_add(400)));
         assert_eq!((tcp.flags, tcp.option_words), (flags::ACK | flags::PSH, 0));
+        // 64 KiB at a scale of 7, which the handshake agreed on.
+        assert_eq!(tcp.window, 512);
         let entry = Flow {
             rcv_nxt: client.isn.wrapping_add(401),
             snd_nxt: client.iss.wrapping_add(201),
@@ -124,6 +126,18 @@ fn an_answer_must_fit_one_segment_of_the_client() {
     let mut client = Client::connected(Family::V4);
     assert_eq!(client.send(100, Ok(&last_answer(1460))).exit, Exit::AnsweredClose);
     assert_eq!(client.edge.entry().reply_len, 1461);
+}
+
+#[test]
+fn the_window_of_an_answer_is_scaled_only_where_that_was_agreed_on() {
+    for (options, window) in [(&[2u8, 4, 0x05, 0xb4][..], u16::MAX), (&[3, 3, 0, 0], 512)] {
+        let mut client = Client::connected(Family::V4);
+        client.edge.world.syn_options = options.to_vec();
+        client.connect(5);
+        assert_eq!(client.preflight(100, 100).tcp.window, window);
+        let again = client.again();
+        assert_eq!(client.edge.ask(&again, Ok(&answer(100))).tcp.window, window);
+    }
 }
 
 #[test]
