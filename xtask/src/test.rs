@@ -6,6 +6,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -31,8 +32,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     setup::prepare(Purpose::Test)?;
     build_agent()?;
+    let start = Instant::now();
     let tally = cargo_test(options.filter.as_deref())?;
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    println!("\n{}", tally.closing_line(start.elapsed()));
     if tally.failed > 0 {
         std::process::exit(1);
     }
@@ -43,6 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 struct Tally {
     passed: u64,
     failed: u64,
+    ignored: u64,
+    filtered_out: u64,
 }
 
 /// Runs `cargo test`, repeats what it prints and adds up what its runners say at their end.
@@ -84,6 +88,19 @@ impl Tally {
         };
         self.passed += count(" passed");
         self.failed += count(" failed");
+        self.ignored += count(" ignored");
+        self.filtered_out += count(" filtered out");
+    }
+
+    /// What all the runners would say if they were one, in their own words.
+    fn closing_line(&self, elapsed: Duration) -> String {
+        let Self { passed, failed, ignored, filtered_out } = self;
+        let result = if *failed == 0 { "ok" } else { "FAILED" };
+        format!(
+            "test result: {result}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; \
+             {filtered_out} filtered out; finished in {:.2}s",
+            elapsed.as_secs_f64()
+        )
     }
 }
 
@@ -102,6 +119,12 @@ mod tests {
         ] {
             tally.add(line);
         }
-        assert_eq!(tally, Tally { passed: 15, failed: 2 });
+        assert_eq!(tally, Tally { passed: 15, failed: 2, ignored: 1, filtered_out: 0 });
+        let line = tally.closing_line(Duration::from_millis(1250));
+        assert_eq!(
+            line,
+            "test result: FAILED. 15 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; \
+             finished in 1.25s"
+        );
     }
 }
