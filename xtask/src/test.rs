@@ -106,6 +106,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Tally;
 
     #[test]
