@@ -13,6 +13,7 @@
 )]
 
 pub mod agent;
+pub mod browsers;
 pub mod client;
 pub mod counter;
 pub mod netns;
