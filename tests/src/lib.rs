@@ -13,8 +13,10 @@
 )]
 
 pub mod agent;
+pub mod browsers;
 pub mod client;
 pub mod counter;
+pub mod date;
 pub mod netns;
 pub mod packet;
 pub mod pass_all;

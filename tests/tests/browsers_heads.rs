@@ -2,144 +2,12 @@
 
 use cors_tests::{
     agent::Agent,
+    browsers::{CASES, REQUEST, WRITERS, chromium, head, orders},
     client::{Http, Response},
-    counter, for_each_family,
-    policy::{HOST, ORIGIN, head},
+    counter, for_each_family, policy,
     server::Recording,
     topology::{Pair, server_at},
 };
-
-type Headers = Vec<(&'static str, &'static str)>;
-
-const REQUEST: &str = "OPTIONS /v1/json-post HTTP/1.1";
-const METHOD: (&str, &str) = ("Access-Control-Request-Method", "POST");
-const HEADERS: (&str, &str) = ("Access-Control-Request-Headers", "content-type");
-const REFERER: (&str, &str) = ("Referer", "https://app.example.com/");
-const LANGUAGE: (&str, &str) = ("Accept-Language", "en-US,en;q=0.9");
-
-fn chromium() -> Headers {
-    vec![
-        ("Host", HOST),
-        ("Connection", "keep-alive"),
-        ("Accept", "*/*"),
-        METHOD,
-        HEADERS,
-        ("Origin", ORIGIN),
-        (
-            "User-Agent",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
-             Chrome/156.0.0.0 Safari/537.36",
-        ),
-        ("Sec-Fetch-Mode", "cors"),
-        ("Sec-Fetch-Site", "cross-site"),
-        ("Sec-Fetch-Dest", "empty"),
-        REFERER,
-        ("Accept-Encoding", "gzip, deflate, br, zstd"),
-        LANGUAGE,
-    ]
-}
-
-fn firefox() -> Headers {
-    vec![
-        ("Host", HOST),
-        ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"),
-        ("Accept", "*/*"),
-        LANGUAGE,
-        ("Accept-Encoding", "gzip, deflate"),
-        METHOD,
-        HEADERS,
-        REFERER,
-        ("Origin", ORIGIN),
-        ("Sec-Fetch-Storage-Access", "none"),
-        ("Connection", "keep-alive"),
-        ("Sec-Fetch-Dest", "empty"),
-        ("Sec-Fetch-Mode", "cors"),
-        ("Sec-Fetch-Site", "cross-site"),
-        ("Priority", "u=4"),
-    ]
-}
-
-fn webkit() -> Headers {
-    vec![
-        ("Origin", ORIGIN),
-        METHOD,
-        REFERER,
-        HEADERS,
-        (
-            "User-Agent",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) \
-             Version/26.0 Safari/605.1.15",
-        ),
-        ("Accept", "*/*"),
-        ("Accept-Encoding", "gzip, deflate"),
-        LANGUAGE,
-        ("Connection", "Keep-Alive"),
-        ("Host", HOST),
-    ]
-}
-
-/// What Safari adds where it speaks HTTP/1.1 itself.
-fn safari() -> Headers {
-    let mut headers = webkit();
-    headers.insert(4, ("Content-Length", "0"));
-    headers
-}
-
-/// Firefox over HTTP/2 through `HAProxy`, which forwards `te`.
-fn firefox_through_haproxy() -> Headers {
-    let mut headers = firefox();
-    headers.retain(|(name, _)| *name != "Connection");
-    headers.push(("TE", "trailers"));
-    headers.push(("X-Forwarded-For", "203.0.113.9"));
-    headers
-}
-
-/// Chromium through Envoy.
-fn chromium_through_envoy() -> Headers {
-    let mut headers = chromium();
-    headers.retain(|(name, _)| *name != "Connection");
-    headers.extend([
-        ("X-Forwarded-For", "203.0.113.9"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Envoy-External-Address", "203.0.113.9"),
-        ("X-Request-Id", "1f0c1a2e-5d0e-4d59-9d2c-3c1b8a2a9f10"),
-        ("X-Envoy-Expected-Rq-Timeout-Ms", "15000"),
-        ("Content-Length", "0"),
-    ]);
-    headers
-}
-
-/// `WebKit` through Caddy, which sorts.
-fn webkit_through_caddy() -> Headers {
-    let mut headers = webkit();
-    headers.retain(|(name, _)| *name != "Connection" && *name != "Host");
-    headers.extend([
-        ("Via", "2.0 Caddy"),
-        ("X-Forwarded-For", "203.0.113.9"),
-        ("X-Forwarded-Host", HOST),
-        ("X-Forwarded-Proto", "https"),
-    ]);
-    headers.sort_unstable();
-    headers.insert(0, ("Host", HOST));
-    headers
-}
-
-const WRITERS: [fn() -> Headers; 7] = [
-    chromium,
-    firefox,
-    webkit,
-    safari,
-    firefox_through_haproxy,
-    chromium_through_envoy,
-    webkit_through_caddy,
-];
-
-/// Ways to write a header's name.
-const CASES: [fn(&str) -> String; 4] =
-    [str::to_owned, str::to_ascii_lowercase, str::to_ascii_uppercase, |name| {
-        let odd = |(at, c): (usize, char)| if at % 2 == 1 { c.to_ascii_uppercase() } else { c };
-        name.to_ascii_lowercase().chars().enumerate().map(odd).collect()
-    }];
 
 fn without_date(mut response: Response) -> Response {
     response.headers.retain(|(name, _)| name != "date");
@@ -155,28 +23,13 @@ for_each_family! {
         let mut asked = 0;
         let counted = agent.counted(|| {
             let mut http = Http::connect(&pair.client, at);
-            let expected = without_date(http.ask(&head(REQUEST, &chromium())));
+            let expected = without_date(http.ask(&policy::head(REQUEST, &chromium())));
             assert!(expected.is_cors());
             asked += 1;
             for writer in WRITERS {
-                let headers = writer();
-                // Every header comes first once, and every one last; then all the other way
-                // round.
-                let mut orders: Vec<Headers> = (0..headers.len())
-                    .map(|by| {
-                        let mut order = headers.clone();
-                        order.rotate_left(by);
-                        order
-                    })
-                    .collect();
-                orders.push(headers.iter().rev().copied().collect());
-                for order in orders {
+                for order in orders(&writer()) {
                     for case in CASES {
-                        let cased: Vec<_> =
-                            order.iter().map(|(name, value)| (case(name), *value)).collect();
-                        let cased: Vec<_> =
-                            cased.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-                        let request = head(REQUEST, &cased);
+                        let request = head(&order, case);
                         let answer = without_date(http.ask(&request));
                         assert_eq!(answer, expected, "{}", String::from_utf8_lossy(&request));
                         asked += 1;
