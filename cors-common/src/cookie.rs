@@ -27,9 +27,12 @@ use crate::{
 /// Seconds that an epoch lasts.
 pub const EPOCH_SECONDS: u64 = 64;
 
-/// How far behind the first byte a segment may be to count as one that overtook it: the window
-/// that a SYN-ACK of ours offers.
-pub const EARLY_MAX: u32 = 0xffff;
+/// How far behind the first byte a segment may be to count as one that overtook it: an initial
+/// window of ten segments of 1,460 bytes (RFC 6928), and some.
+///
+/// Not more, since a near match proves little: of the segments that belong to nothing, a share of
+/// `2 * EARLY_MAX / 2^24` is dropped instead of reset, until the epoch moves on.
+pub const EARLY_MAX: u32 = 0x3fff;
 
 /// The secret: one 128-bit key for each family, so that no message of the one can stand for one
 /// of the other.

@@ -54,17 +54,17 @@ impl Head {
         if self.word(0) != OPTIONS {
             return Err(Exit::NotOptions);
         }
-        self.request_line()?;
+        self.request_line(len)?;
         self.header_lines(len)?;
         self.judge()
     }
 
     /// The target and the version; leaves [`Head::line`] at the first header line.
     #[inline(never)]
-    fn request_line(&mut self) -> Result<(), Exit> {
+    fn request_line(&mut self, len: usize) -> Result<(), Exit> {
         const TARGET: usize = 8;
         if self.byte(TARGET) != b'/' {
-            return Err(Exit::Target);
+            return Err(if len <= TARGET { Exit::HeadIncomplete } else { Exit::Target });
         }
         let mut at = self.zero.blur(TARGET) & HEAD_MASK;
         for _ in 0..HEAD_MAX / 8 {
@@ -94,8 +94,9 @@ impl Head {
                 {
                     Ok(())
                 }
-                b' ' => Err(Exit::HttpVersion),
-                0 => Err(Exit::HeadIncomplete),
+                b' ' if space + 11 <= len => Err(Exit::HttpVersion),
+                b' ' => Err(Exit::HeadIncomplete),
+                0 if space == len => Err(Exit::HeadIncomplete),
                 _ => Err(Exit::Target),
             };
         }
@@ -132,7 +133,8 @@ impl Head {
             }
             let end = (at + swar::first(control)) & HEAD_MASK;
             if swar::keep(self.word(end), 2) != CRLF {
-                return Err(if end == len { Exit::HeadIncomplete } else { Exit::HeaderByte });
+                let cut = end == len || end + 1 == len && self.byte(end) == b'\r';
+                return Err(if cut { Exit::HeadIncomplete } else { Exit::HeaderByte });
             }
             if end == start {
                 return match len.wrapping_sub(end) {

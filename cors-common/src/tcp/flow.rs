@@ -18,6 +18,9 @@ pub mod phase {
     pub const LEAVING: u8 = 5;
 }
 
+/// The window that is offered: what starts further ahead was not asked for.
+pub const WINDOW: u32 = 0x1_0000;
+
 /// The value of the flow map, 20 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]

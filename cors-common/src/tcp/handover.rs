@@ -6,10 +6,9 @@
 
 use super::{
     Env, Owner, cookie_distance,
-    flow::{Flow, phase},
+    flow::{Flow, WINDOW, phase},
 };
 use crate::{
-    cookie,
     exit::Exit,
     wire::{
         options::Negotiated,
@@ -75,11 +74,7 @@ fn on_flow(flow: &Flow, segment: &Segment) -> bool {
 /// client has the answer; the answered one cannot be answered here.
 #[inline(always)]
 fn behind(flow: &Flow, segment: &Segment) -> Place {
-    if segment.seq.wrapping_sub(flow.rcv_nxt) <= cookie::EARLY_MAX {
-        Place::Later
-    } else {
-        Place::Unknown
-    }
+    if segment.seq.wrapping_sub(flow.rcv_nxt) <= WINDOW { Place::Later } else { Place::Unknown }
 }
 
 #[inline(always)]
@@ -87,7 +82,7 @@ fn from_flow(flow: &Flow, segment: &Segment) -> Place {
     let ahead = segment.seq.wrapping_sub(flow.rcv_nxt);
     if ahead == 0 {
         Place::Next(flow.negotiated())
-    } else if ahead <= cookie::EARLY_MAX {
+    } else if ahead <= WINDOW {
         Place::Later
     } else {
         Place::Unknown

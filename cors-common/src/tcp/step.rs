@@ -2,7 +2,7 @@
 
 use super::{
     Env, Owner, cookie_distance,
-    flow::{Flow, phase},
+    flow::{Flow, WINDOW, phase},
 };
 use crate::{
     cookie,
@@ -121,19 +121,22 @@ pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &m
     if kind == flags::SYN {
         return syn(segment, env, out);
     }
-    let leaving = matches!(flow, Some(flow) if flow.phase == phase::LEAVING);
-    if leaving && is_leaving(segment, flow, env, out) {
-        return;
-    }
-    let flow = match flow {
-        Some(flow) if flow.phase >= phase::OPEN && flow.phase <= phase::CLOSED => Some(flow),
+    let in_phases = |first, last| match flow {
+        Some(flow) if flow.phase >= first && flow.phase <= last => Some(flow),
         _ => None,
     };
+    let leaving = in_phases(phase::LEAVING, phase::LEAVING);
+    let flow = in_phases(phase::OPEN, phase::CLOSED);
     if kind & flags::RST != 0 {
         return reset(segment, flow, out);
     }
     if kind != flags::ACK && kind != flags::ACK | flags::FIN {
         return out.leave(Exit::Flags);
+    }
+    if let Some(flow) = leaving
+        && is_leaving(segment, flow, env, out)
+    {
+        return;
     }
     if let Some(flow) = flow {
         // A cookie of its own tells a new connection on the same tuple from a late segment of
@@ -213,15 +216,9 @@ fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool 
 
 /// A segment of a connection whose last one went up. Whether that settles it.
 #[inline(always)]
-fn is_leaving<E: Env>(
-    segment: &Segment,
-    flow: Option<&Flow>,
-    env: &mut E,
-    out: &mut Verdict,
-) -> bool {
-    let Some(flow) = flow else { return false };
+fn is_leaving<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) -> bool {
     let ours = segment.ack == flow.snd_nxt
-        && segment.seq.wrapping_sub(flow.rcv_nxt.wrapping_sub(1)) <= cookie::EARLY_MAX;
+        && segment.seq.wrapping_sub(flow.rcv_nxt.wrapping_sub(1)) <= WINDOW;
     match env.owner(segment) {
         // The kernel has it. The entry goes, so that nothing of it is handed over once more when
         // the kernel's connection has ended.

@@ -118,30 +118,28 @@ fn host_name(host: &str) -> Option<&str> {
     if !name.starts_with('[') && !name.bytes().all(dns) {
         return None;
     }
-    if name.is_empty() || name.starts_with('.') || name.ends_with('.') {
+    let empty_label = name.starts_with('.') || name.ends_with('.') || name.contains("..");
+    if name.is_empty() || !name.starts_with('[') && empty_label {
         return None;
     }
     match host[name.len()..].strip_prefix(':') {
         None if host == name => Some(name),
-        Some(port) if digits(port) => Some(name),
+        Some(port) if is_port(port) => Some(name),
         _ => None,
     }
 }
 
-/// One to five digits without a leading zero.
-fn digits(port: &str) -> bool {
+/// One to five digits without a leading zero, up to 65535.
+fn is_port(port: &str) -> bool {
     (1..=5).contains(&port.len())
         && port.bytes().all(|b| b.is_ascii_digit())
         && !port.starts_with('0')
-}
-
-fn is_port(port: &str) -> bool {
-    digits(port) && port.parse::<u16>().is_ok()
+        && port.parse::<u16>().is_ok()
 }
 
 fn choose<'a>(config: &'a Config, host: &str, path: &str) -> Option<&'a Policy> {
     let own = |policy: &&Policy| policy.hosts.iter().any(|h| h == host);
-    let every = |policy: &&Policy| policy.hosts.is_empty();
+    let every = |policy: &&Policy| policy.hosts.is_empty() && !host.starts_with('[');
     let prefixed = |policy: &Policy| policy.path_prefix.is_some();
     let own: Vec<&Policy> = config.policies.iter().filter(own).collect();
     let every: Vec<&Policy> = config.policies.iter().filter(every).collect();
@@ -164,7 +162,8 @@ fn is_ambiguous(path: &str) -> bool {
     path.contains("//")
         || path.split('/').any(|segment| segment == "." || segment.starts_with(".."))
         || path.contains(';')
-        || ('2'..='7').any(|digit| path.contains(&format!("%{digit}")))
+        || ('0'..='7').any(|digit| path.contains(&format!("%{digit}")))
+        || ["%c0", "%c1", "%C0", "%C1"].iter().any(|overlong| path.contains(overlong))
 }
 
 fn origin_allowed(policy: &Policy, origin: &str) -> bool {
