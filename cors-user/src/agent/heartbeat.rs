@@ -22,9 +22,8 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Writes date, epoch, what the host's TCP does, and the lease.
     pub fn beat(&mut self, state: &mut StateWords) -> io::Result<()> {
-        let (date, epoch) = clock::date_and_epoch();
-        state.set_date(&date);
-        state.set_epoch(epoch);
+        state.set_date(&clock::date_of_now());
+        state.set_epoch(clock::epoch()?);
         let off = |name| sysctl::read(name) == Some(0);
         state.set_declined(Declined {
             sack: off(sysctl::SACK),
