@@ -187,7 +187,13 @@ for_each_family! {
         let at = server_at(family);
         let other = Netns::new("other");
         let length = if family == Family::V4 { 32 } else { 128 };
-        other.ip(&["address", "add", &format!("{}/{length}", at.ip()), "dev", "lo"]);
+        let added = format!("{}/{length}", at.ip());
+        let mut command = vec!["address", "add", &added, "dev", "lo"];
+        if family == Family::V6 {
+            // Even a loopback's address is there for sure only without it.
+            command.push("nodad");
+        }
+        other.ip(&command);
         let server = Recording::listen(&other, at);
         let agent = Agent::protect(&pair.server, Pair::INTERFACE);
         let counted = agent.counted(|| {
