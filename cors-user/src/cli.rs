@@ -86,7 +86,7 @@ pub(crate) enum Xdp {
     Native,
     /// Behind the driver, on any interface
     Generic,
-    /// Nowhere: only hand over connections that are under way
+    /// Nowhere: the programs are loaded, and everything passes
     Off,
 }
 

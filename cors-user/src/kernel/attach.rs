@@ -22,7 +22,9 @@ pub enum Wish {
     Native,
     /// Behind the driver.
     Generic,
-    /// Not at all: only connections that are under way are handed over.
+    /// Not at all. The program for the hand-over is attached all the same, but has nothing to hand
+    /// over: that needs a cookie which this agent's `edge` gave out, or a connection on which it
+    /// answered, and what the agent before knew went with it. So everything passes.
     Off,
 }
 
