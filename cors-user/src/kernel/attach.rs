@@ -232,23 +232,15 @@ mod tests {
     use super::*;
 
     fn interface(kind: Option<&str>, loopback: bool) -> Interface {
-        Interface {
-            name: "x".to_owned(),
-            index: 7,
-            mtu: 1500,
-            address: [2, 0, 0, 0, 0, 1],
-            loopback,
-            kind: kind.map(ToOwned::to_owned),
-            vlan_of: None,
-            xdp: Vec::new(),
-        }
+        let kind = kind.map(ToOwned::to_owned);
+        Interface { loopback, kind, ..Interface::card("x", 7) }
     }
 
     #[test]
     fn auto_knows_where_native_does_not_do() {
         for (interface, native) in [
             (interface(None, false), true),
-            (interface(Some("tun"), false), true),
+            (interface(Some("bond"), false), true),
             (interface(Some("veth"), false), false),
             (interface(None, true), false),
         ] {
