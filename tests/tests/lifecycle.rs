@@ -6,9 +6,13 @@ use cors_tests::{
     counter, eventually, for_each_family,
     netns::Netns,
     pass_all, policy,
+    raw_tcp::offer,
     server::Recording,
-    topology::{CLIENT, Pair, SERVER, Veth, VethOptions, add_addresses, server_at, sockets},
+    topology::{
+        CLIENT, Pair, SERVER, Scripted, Veth, VethOptions, add_addresses, server_at, sockets,
+    },
 };
+use nix::sys::signal::Signal;
 
 for_each_family! {
     fn measuring_counts_and_passes_everything(family) {
@@ -78,6 +82,55 @@ for_each_family! {
         assert_eq!(agent.log().matches("s0 is gone").count(), 1);
         agent.stop();
         assert!(is_bare(&pair.server, Pair::INTERFACE));
+    }
+
+    /// Connections that were begun before the end are served after it: their next request, which
+    /// comes while the agent waits for it, makes them the kernel's.
+    fn open_connections_are_handed_over_at_the_end(family) {
+        let net = Scripted::new();
+        let server = Recording::listen(&net.server, server_at(family));
+        let agent = Setup::new(&net.server, policy::file(&sockets()))
+            .interface(Scripted::INTERFACE)
+            .drain("600")
+            .start();
+        let mut begun = net.connection(family, 40_000);
+        begun.handshake(offer::USUAL);
+        let mut answered = net.connection(family, 40_001);
+        answered.handshake(offer::USUAL);
+        answered.data(&policy::preflight("/v1/item"));
+        answered.expect_until(b"\r\n\r\n");
+        eventually("the agent counts an answer", || {
+            (agent.counters().get(counter::ANSWERED) == 1).then_some(())
+        });
+
+        agent.signal(Signal::SIGTERM);
+        eventually("the agent is about to stop", || {
+            agent.log().contains("stopping, by SIGTERM").then_some(())
+        });
+        for tcp in [&mut begun, &mut answered] {
+            tcp.data(&policy::get("/v1/item"));
+            assert!(tcp.expect_until(b"recorded").starts_with(b"HTTP/1.1 200"));
+        }
+        let counters = agent.counters();
+        assert_eq!(counters.get(counter::HANDED_OVER), 2);
+        assert_eq!(counters.get(counter::SYN_ACK), 2);
+        // It does not begin connections, nor answer on those that are open.
+        let mut late = net.connection(family, 40_002);
+        late.handshake(offer::USUAL);
+        for tcp in [&mut late, &mut begun] {
+            tcp.data(&policy::preflight("/v1/item"));
+            tcp.expect_until(b"recorded");
+        }
+        let counters = agent.counters();
+        assert_eq!(counters.get(counter::SYN_ACK), 2);
+        assert_eq!(counters.get(counter::ANSWERED), 1);
+        // The second signal: at once.
+        agent.stop();
+        for tcp in [&mut begun, &mut answered, &mut late] {
+            tcp.data(&policy::get("/v1/item"));
+            tcp.expect_until(b"recorded");
+        }
+        assert_eq!(server.take().len(), 7);
     }
 
     /// Nothing is answered, and so there is nothing to hand over.
@@ -151,6 +204,15 @@ fn a_stopped_agent_leaves_nothing_attached() {
         assert!(!is_bare(&pair.server, Pair::INTERFACE));
         agent.stop();
         assert!(is_bare(&pair.server, Pair::INTERFACE));
+    }
+}
+
+#[test]
+fn every_signal_that_ends_it_leaves_nothing_behind() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let pair = Pair::new();
+        Agent::protect(&pair.server, Pair::INTERFACE).stop_by(signal);
+        assert!(is_bare(&pair.server, Pair::INTERFACE), "{signal}");
     }
 }
 

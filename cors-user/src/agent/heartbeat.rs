@@ -17,6 +17,8 @@ pub const LEASE: Duration = Duration::from_secs(5);
 pub struct Heartbeat {
     /// The host's switches forbid hand-overs: the programs have no lease.
     paused: bool,
+    /// The agent is about to stop: likewise.
+    draining: bool,
 }
 
 impl Heartbeat {
@@ -31,8 +33,16 @@ impl Heartbeat {
         });
         // The kernel would refuse every hand-over, so no connection may be begun either.
         self.pause(off(sysctl::SYN_COOKIES));
-        state.set_lease(if self.paused { 0 } else { clock::lease(LEASE)? });
+        let no_lease = self.paused || self.draining;
+        state.set_lease(if no_lease { 0 } else { clock::lease(LEASE)? });
         Ok(())
+    }
+
+    /// Takes the lease away for good: no connection is begun any more, and those that are open
+    /// are handed over with their next request. Date and epoch go on, since their cookies must.
+    pub fn drain(&mut self, state: &mut StateWords) {
+        self.draining = true;
+        state.set_lease(0);
     }
 
     fn pause(&mut self, pause: bool) {

@@ -1,4 +1,5 @@
-//! The life cycle: check, compile, load, attach; then the heartbeat until a signal; then detach.
+//! The life cycle: check, compile, load, attach; then the heartbeat until a signal; then drain, and
+//! detach.
 
 use std::{
     future::pending,
@@ -12,7 +13,7 @@ use thiserror::Error;
 use tokio::{
     net::UnixStream,
     select,
-    time::{sleep, sleep_until},
+    time::{self, sleep, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -53,6 +54,8 @@ pub struct Setup {
     pub measure: bool,
     /// Where the status socket goes.
     pub runtime_dir: PathBuf,
+    /// How long open connections have at the end to make their next request.
+    pub drain: Duration,
 }
 
 /// Why the agent does not start, or does not go on.
@@ -99,8 +102,8 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
     move |source| RunError::System { what, source }
 }
 
-/// Runs the agent until it is told to stop by SIGTERM or SIGINT. Whatever it attached is detached
-/// when this returns, in whichever way. Must be called inside a tokio runtime.
+/// Runs the agent until it is told to stop by SIGTERM, SIGINT or SIGHUP. Whatever it attached is
+/// detached when this returns, in whichever way. Must be called inside a tokio runtime.
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut stop = Stop::new().map_err(system("signals cannot be waited for"))?;
@@ -109,12 +112,14 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     let socket = directory.listen()?;
     info!("ready");
     let mut next_second = clock::next_second();
+    let mut end = None;
     loop {
         select! {
-            name = stop.signal() => {
-                info!("stopping, by {name}");
-                return Ok(());
-            }
+            name = stop.signal() => match agent.stop(name, end.is_some()) {
+                Some(drained) => end = Some(drained),
+                None => return Ok(()),
+            },
+            () = until(end) => return Ok(()),
             () = sleep_until(next_second) => {
                 agent.beat()?;
                 next_second = clock::next_second();
@@ -123,6 +128,14 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
             changed = changed(agent.watch.as_ref()) => agent.changed(changed).await,
             connection = socket.listener.accept() => agent.tell(connection.map(|(c, _)| c)).await,
         }
+    }
+}
+
+/// Waits for that instant; without one, for ever.
+async fn until(end: Option<time::Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
     }
 }
 
@@ -244,6 +257,19 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// Gives open connections the time to make their next request; returns until when, or nothing
+    /// where the agent is to end at once.
+    fn stop(&mut self, name: &str, again: bool) -> Option<time::Instant> {
+        let drain = self.setup.drain;
+        self.heartbeat.drain(&mut self.programs.state);
+        if again || drain.is_zero() {
+            info!("stopping at once, by {name}");
+            return None;
+        }
+        info!("stopping, by {name}: open connections have {drain:?} for their next request");
+        Some(time::Instant::now() + drain)
     }
 
     /// Tells the status to whoever connected.

@@ -7,11 +7,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and SIGHUP. What SIGHUP does by itself would leave the runtime directory and
+/// its socket behind.
 #[derive(Debug)]
 pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Stop {
@@ -20,6 +22,7 @@ impl Stop {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -28,6 +31,7 @@ impl Stop {
         select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
     }
 }
