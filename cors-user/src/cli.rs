@@ -1,6 +1,6 @@
 //! The arguments.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cors_user::kernel::attach::Wish;
@@ -27,7 +27,7 @@ pub(crate) enum Command {
 /// Where a running agent has its socket.
 const RUNTIME_DIR: &str = "/run/cors-edge";
 
-/// Attach to the interfaces and answer, until SIGTERM or SIGINT
+/// Attach to the interfaces and answer, until SIGTERM, SIGINT or SIGHUP
 ///
 /// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
 /// attached is detached at the end. Exit code 0 after a signal, 2 if the policy file has errors,
@@ -49,6 +49,20 @@ pub(crate) struct Run {
     /// Directory of the status socket, made if it is not there
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,
+    /// At the end, begin no connection and wait so long for the next request of those that are
+    /// open, which hands them over; fractions are allowed, 0 ends at once, as a second signal does
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) drain: Duration,
+}
+
+/// The longest wait that is accepted: a day.
+const LONGEST: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("write seconds, from 0 to {LONGEST}, such as 1 or 0.5")),
+    }
 }
 
 /// Check a policy file, and say everything that is wrong with it
@@ -86,7 +100,7 @@ pub(crate) enum Xdp {
     Native,
     /// Behind the driver, on any interface
     Generic,
-    /// Nowhere: only hand over connections that are under way
+    /// Nowhere: the programs are loaded, and everything passes
     Off,
 }
 
@@ -110,5 +124,15 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_may_have_fractions() {
+        for (text, expected) in [("0", 0), ("1", 1000), ("0.25", 250), ("86400", 86_400_000)] {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["", "-1", "1s", "nan", "inf", "86401"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 }

@@ -54,7 +54,7 @@ fn start_log(filter: Option<&str>) -> Result<()> {
 }
 
 fn run(arguments: Run) -> Result<ExitCode> {
-    let Run { config: path, interface, xdp, measure, runtime_dir } = arguments;
+    let Run { config: path, interface, xdp, measure, runtime_dir, drain } = arguments;
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
     let problems = checked.problems();
@@ -68,6 +68,7 @@ fn run(arguments: Run) -> Result<ExitCode> {
         xdp: xdp.into(),
         measure,
         runtime_dir,
+        drain,
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

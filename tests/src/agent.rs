@@ -31,13 +31,14 @@ pub struct Setup<'a> {
     policy: String,
     interfaces: Vec<&'a str>,
     xdp: &'a str,
+    drain: &'a str,
     more: Vec<&'a str>,
 }
 
 impl<'a> Setup<'a> {
     /// On this host, with this policy file.
     pub fn new(host: &'a Netns, policy: String) -> Self {
-        Self { host, policy, interfaces: Vec::new(), xdp: "auto", more: Vec::new() }
+        Self { host, policy, interfaces: Vec::new(), xdp: "auto", drain: "0", more: Vec::new() }
     }
 
     /// On this interface, too.
@@ -51,6 +52,13 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn xdp(mut self, mode: &'a str) -> Self {
         self.xdp = mode;
+        self
+    }
+
+    /// With so many seconds for open connections at the end, instead of none.
+    #[must_use]
+    pub fn drain(mut self, seconds: &'a str) -> Self {
+        self.drain = seconds;
         self
     }
 
@@ -92,7 +100,7 @@ impl<'a> Setup<'a> {
     fn command(&self, scratch: &Scratch) -> Command {
         let config = scratch.write("policy.toml", &self.policy);
         let mut command = Command::new(binary());
-        command.args(["run", "--xdp", self.xdp]).arg("--config").arg(config);
+        command.args(["run", "--xdp", self.xdp, "--drain", self.drain]).arg("--config").arg(config);
         command.arg("--runtime-dir").arg(scratch.path("run"));
         for interface in &self.interfaces {
             command.args(["--interface", interface]);
@@ -162,11 +170,24 @@ impl Agent {
         self.scratch.read("log")
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("a running agent").signal(signal);
+    }
+
     /// Asks it to stop, and expects it to do so in good order.
-    pub fn stop(mut self) {
-        let process = self.process.take().expect("a running agent");
-        let status = process.terminate();
+    pub fn stop(self) {
+        self.stop_by(Signal::SIGTERM);
+    }
+
+    /// The same by this signal.
+    pub fn stop_by(mut self, signal: Signal) {
+        self.signal(signal);
+        let mut process = self.process.take().expect("a running agent");
+        let status = eventually("the agent ends", || process.ended());
         assert!(status.success(), "the agent stopped with {status}\n{}", self.log());
+        let socket = self.scratch.path("run").join("status.sock");
+        assert!(!socket.exists(), "the agent left its socket behind");
     }
 
     /// Kills it without a warning.

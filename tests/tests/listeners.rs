@@ -148,6 +148,40 @@ for_each_family! {
         });
     }
 
+    /// An address that is named is protected while it is this host's, on whichever interface.
+    fn a_named_address_may_come_and_go(family) {
+        let pair = Pair::new();
+        let server = Recording::listen(&pair.server, SocketAddr::new(family.any(), 80));
+        let at = SocketAddr::new(family.address(9, 5), 80);
+        let agent = Agent::start(&pair.server, Pair::INTERFACE, policy::file(&[at]));
+        let protects = || agent.status()["protected"].to_string().contains(&format!("\"{at}\""));
+        assert!(!protects());
+        assert!(agent.log().contains(&format!("{at} is not local yet")));
+        let (bits, network) = if family == Family::V4 { (32, 24) } else { (128, 64) };
+        let through = server_at(family).ip().to_string();
+        let range = format!("{}/{network}", family.address(9, 0));
+        pair.client.ip(&["route", "add", &range, "via", &through]);
+
+        let address = format!("{}/{bits}", at.ip());
+        // A range of addresses that no interface has (AnyIP).
+        let local = ["local", &range, "dev", "lo"];
+        for (add, remove) in [
+            ([&["address", "add"], &[&address, "dev", "lo"][..]].concat(),
+             [&["address", "del"], &[&address, "dev", "lo"][..]].concat()),
+            ([&["route", "add"], &local[..]].concat(), [&["route", "del"], &local[..]].concat()),
+        ] {
+            pair.server.ip(&add);
+            eventually("the agent protects the address", || protects().then_some(()));
+            let counted = agent.counted(|| preflight_and_get(&pair, at));
+            assert_eq!(counted.get(counter::ANSWERED), 1);
+            assert_eq!(counted.get(counter::HANDED_OVER), 1);
+            assert_eq!(server.take().len(), 1);
+            pair.server.ip(&remove);
+            eventually("the agent forgets the address", || (!protects()).then_some(()));
+        }
+        assert_eq!(agent.log().matches("is not local yet").count(), 3);
+    }
+
     fn every_member_of_a_reuseport_group_gets_connections(family) {
         let pair = Pair::new();
         let at = server_at(family);
@@ -187,7 +221,13 @@ for_each_family! {
         let at = server_at(family);
         let other = Netns::new("other");
         let length = if family == Family::V4 { 32 } else { 128 };
-        other.ip(&["address", "add", &format!("{}/{length}", at.ip()), "dev", "lo"]);
+        let added = format!("{}/{length}", at.ip());
+        let mut command = vec!["address", "add", &added, "dev", "lo"];
+        if family == Family::V6 {
+            // Even a loopback's address is there for sure only without it.
+            command.push("nodad");
+        }
+        other.ip(&command);
         let server = Recording::listen(&other, at);
         let agent = Agent::protect(&pair.server, Pair::INTERFACE);
         let counted = agent.counted(|| {

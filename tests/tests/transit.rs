@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use cors_tests::{
+    Family,
     agent::{Agent, Setup},
     client::Http,
-    counter, for_each_family,
+    counter, eventually, for_each_family,
     netns::Netns,
     policy,
     server::Recording,
@@ -41,6 +42,40 @@ for_each_family! {
         });
         assert_eq!(counted.get(counter::ANSWERED), 1);
         assert_eq!(routers_own.count(), 0);
+    }
+
+    /// As on the backup of a router pair: it routes to the address that it is to take over, and
+    /// its own listener on every address is not meant.
+    fn an_address_that_is_routed_is_not_ours(family) {
+        let net = Routed::new();
+        let behind = SocketAddr::new(family.address(1, SERVER), 80);
+        let server = Recording::listen(&net.server, behind);
+        let routers_own = Recording::listen(&net.router, SocketAddr::new(family.any(), 80));
+        let agent = Setup::new(&net.router, policy::file(&[behind]))
+            .interface("r0")
+            .interface("r1")
+            .start();
+        assert!(agent.log().contains(&format!("{behind} is not local yet")));
+        let preflight = policy::preflight("/v1/item");
+        let counted = agent.counted(|| {
+            let mut http = Http::connect(&net.client, behind);
+            assert!(!http.ask(&preflight).is_cors());
+            assert_eq!(http.ask(&policy::get("/v1/item")).body, b"recorded");
+        });
+        assert!(counted.get(counter::NOT_PROTECTED) > 0);
+        assert_eq!(counted.get(counter::SYN_ACK), 0);
+        assert_eq!(counted.all_answered(), 0);
+        assert_eq!(server.take().len(), 2);
+
+        // The other router is gone: the address is this one's now.
+        let (bits, lo) = (if family == Family::V4 { 32 } else { 128 }, ["dev", "lo"]);
+        let address = format!("{}/{bits}", behind.ip());
+        net.router.ip(&[&["address", "add", &address], &lo[..]].concat());
+        eventually("the agent protects the address", || {
+            agent.status()["protected"].to_string().contains(&format!("\"{behind}\"")).then_some(())
+        });
+        assert!(Http::connect(&net.client, behind).ask(&preflight).is_cors());
+        assert_eq!((server.count(), routers_own.count()), (0, 0));
     }
 
     fn another_port_is_untouched(family) {

@@ -12,10 +12,18 @@ use tokio::time::Instant;
 /// The last second that an IMF-fixdate can say: the end of the year 9999.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// The date of now, and the number of the cookie epoch.
-pub fn date_and_epoch() -> ([u8; DATE_LEN], u32) {
-    let now = since_1970();
-    (date(now), (now.as_secs() / EPOCH_SECONDS) as u32)
+/// The date of now.
+pub fn date_of_now() -> [u8; DATE_LEN] {
+    date(since_1970())
+}
+
+/// The number of the cookie epoch, by `CLOCK_BOOTTIME`: the wall clock may be set, and with it
+/// every handshake under way would fail; `CLOCK_MONOTONIC` stands still while the machine sleeps,
+/// and a cookie from before would be good afterwards. Nobody else needs the number: the secret is
+/// this agent's own.
+pub fn epoch() -> io::Result<u32> {
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?);
+    Ok((now.as_secs() / EPOCH_SECONDS) as u32)
 }
 
 /// When, by `CLOCK_MONOTONIC` in nanoseconds, a lease ends that begins now.

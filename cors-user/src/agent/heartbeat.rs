@@ -17,14 +17,15 @@ pub const LEASE: Duration = Duration::from_secs(5);
 pub struct Heartbeat {
     /// The host's switches forbid hand-overs: the programs have no lease.
     paused: bool,
+    /// The agent is about to stop: likewise.
+    draining: bool,
 }
 
 impl Heartbeat {
     /// Writes date, epoch, what the host's TCP does, and the lease.
     pub fn beat(&mut self, state: &mut StateWords) -> io::Result<()> {
-        let (date, epoch) = clock::date_and_epoch();
-        state.set_date(&date);
-        state.set_epoch(epoch);
+        state.set_date(&clock::date_of_now());
+        state.set_epoch(clock::epoch()?);
         let off = |name| sysctl::read(name) == Some(0);
         state.set_declined(Declined {
             sack: off(sysctl::SACK),
@@ -32,8 +33,16 @@ impl Heartbeat {
         });
         // The kernel would refuse every hand-over, so no connection may be begun either.
         self.pause(off(sysctl::SYN_COOKIES));
-        state.set_lease(if self.paused { 0 } else { clock::lease(LEASE)? });
+        let no_lease = self.paused || self.draining;
+        state.set_lease(if no_lease { 0 } else { clock::lease(LEASE)? });
         Ok(())
+    }
+
+    /// Takes the lease away for good: no connection is begun any more, and those that are open
+    /// are handed over with their next request. Date and epoch go on, since their cookies must.
+    pub fn drain(&mut self, state: &mut StateWords) {
+        self.draining = true;
+        state.set_lease(0);
     }
 
     fn pause(&mut self, pause: bool) {

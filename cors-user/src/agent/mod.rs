@@ -6,9 +6,13 @@ pub mod addresses;
 pub mod client;
 pub mod clock;
 mod directory;
+mod gather;
 pub mod heartbeat;
+pub mod network;
 pub mod report;
 pub mod run;
+mod said;
+mod signals;
 pub mod status;
 
 pub use run::{RunError, Setup, run};

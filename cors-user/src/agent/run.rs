@@ -1,39 +1,41 @@
-//! The life cycle: check, compile, load, attach; then the heartbeat until a signal; then detach.
+//! The life cycle: check, compile, load, attach; then the heartbeat until a signal; then drain, and
+//! detach.
 
 use std::{
+    future::pending,
     io,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use cors_common::{cookie::Keys, exit::Exit};
+use cors_common::cookie::Keys;
 use thiserror::Error;
 use tokio::{
     net::UnixStream,
     select,
-    signal::unix::{Signal, SignalKind, signal},
-    time::{sleep, sleep_until},
+    time::{self, sleep, sleep_until},
 };
 use tracing::{error, info, warn};
 
 use super::{
-    addresses, clock,
+    clock,
     directory::{Directory, DirectoryError},
+    gather,
     heartbeat::Heartbeat,
-    status::{self, Status},
+    network::{Network, NetworkError, View},
+    signals::Stop,
+    status,
 };
 use crate::{
     compile::{self, CompileError, Image, Summary},
     config::Config,
-    host::{Interface, interface, watch::Watch},
+    host::watch::Watch,
     kernel::{
         Programs, ProgramsError, Sizes,
-        attach::{AttachError, Attachment, Wish},
+        attach::Wish,
         checks::{Refusal, check},
-        maps::MapsError,
         messages::{Messages, MessagesError},
         policy::{LIMITS, PolicyError},
-        statistics::StatisticsError,
     },
 };
 
@@ -52,6 +54,8 @@ pub struct Setup {
     pub measure: bool,
     /// Where the status socket goes.
     pub runtime_dir: PathBuf,
+    /// How long open connections have at the end to make their next request.
+    pub drain: Duration,
 }
 
 /// Why the agent does not start, or does not go on.
@@ -72,15 +76,12 @@ pub enum RunError {
     /// The policy does not fit the maps.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// A map.
+    /// The network.
     #[error(transparent)]
-    Maps(#[from] MapsError),
+    Network(#[from] NetworkError),
     /// The messages of the kernel programs.
     #[error(transparent)]
     Messages(#[from] MessagesError),
-    /// A program cannot be attached.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
     /// The runtime directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -101,8 +102,8 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
     move |source| RunError::System { what, source }
 }
 
-/// Runs the agent until it is told to stop by SIGTERM or SIGINT. Whatever it attached is detached
-/// when this returns, in whichever way. Must be called inside a tokio runtime.
+/// Runs the agent until it is told to stop by SIGTERM, SIGINT or SIGHUP. Whatever it attached is
+/// detached when this returns, in whichever way. Must be called inside a tokio runtime.
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut stop = Stop::new().map_err(system("signals cannot be waited for"))?;
@@ -111,133 +112,169 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     let socket = directory.listen()?;
     info!("ready");
     let mut next_second = clock::next_second();
+    let mut end = None;
     loop {
         select! {
-            name = stop.signal() => {
-                info!("stopping, by {name}");
-                return Ok(());
-            }
+            name = stop.signal() => match agent.stop(name, end.is_some()) {
+                Some(drained) => end = Some(drained),
+                None => return Ok(()),
+            },
+            () = until(end) => return Ok(()),
             () = sleep_until(next_second) => {
                 agent.beat()?;
                 next_second = clock::next_second();
             }
             heard = agent.messages.write() => heard?,
-            changed = agent.watch.changed() => agent.changed(changed).await?,
+            changed = changed(agent.watch.as_ref()) => agent.changed(changed).await,
             connection = socket.listener.accept() => agent.tell(connection.map(|(c, _)| c)).await,
         }
     }
 }
 
+/// Waits for that instant; without one, for ever.
+async fn until(end: Option<time::Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}
+
+/// Waits for a change; where nothing can be watched, for ever.
+async fn changed(watch: Option<&Watch>) -> io::Result<()> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
+    }
+}
+
+/// So many beats after it was last read the network is read anew: not every change is told.
+/// Changes of routes are not even asked for, of which a router has very many.
+const BEATS: u32 = 5;
+
 /// Everything that lives as long as the agent runs.
-struct Agent {
-    setup: Setup,
+pub(super) struct Agent {
+    pub(super) setup: Setup,
     // Before the programs, so that nothing is attached any more when their maps go.
-    attachments: Vec<Attachment>,
-    programs: Programs,
+    pub(super) network: Network,
+    pub(super) programs: Programs,
     messages: Messages,
     heartbeat: Heartbeat,
-    watch: Watch,
-    generation: u32,
-    summary: Summary,
-    started: Instant,
+    /// None where it broke; the next beat makes another.
+    watch: Option<Watch>,
+    /// So many beats are left before the network is read anew.
+    beats: u32,
+    /// What is wrong with the network and was said.
+    trouble: Option<String>,
+    pub(super) generation: u32,
+    pub(super) summary: Summary,
+    pub(super) started: Instant,
 }
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
     fn start(mut setup: Setup) -> Result<Self, RunError> {
         let started = Instant::now();
-        if setup.config.server.upstream.is_some() {
+        let server = &setup.config.server;
+        if server.upstream.is_some() {
             return Err(RunError::Proxy);
         }
         if setup.interfaces.is_empty() {
-            setup.interfaces.clone_from(&setup.config.server.interfaces);
+            setup.interfaces.clone_from(&server.interfaces);
         }
-        let interfaces = check(&setup.interfaces, setup.xdp)?;
+        check(&setup.interfaces, setup.xdp)?;
+        let (names, listen) = (setup.interfaces.clone(), server.listen.clone());
+        let network = Network::new(names, listen, setup.xdp, !setup.measure);
         let image = compile::compile(&setup.config, LIMITS)?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
         let (mut programs, generation) = load(&setup, &image)?;
         let messages = programs.messages()?;
-        let Image { summary, .. } = image;
-        let attachments = Vec::new();
         let mut agent = Self {
             setup,
-            attachments,
+            network,
             programs,
             messages,
             heartbeat: Heartbeat::default(),
-            watch,
+            watch: Some(watch),
+            beats: BEATS,
+            trouble: None,
             generation,
-            summary,
+            summary: image.summary,
             started,
         };
-        agent.protect(&interfaces)?;
+        let view = View::read()?;
+        agent.network.describe(&view, &mut agent.programs)?;
         if agent.programs.protected.sockets().is_empty() {
-            warn!("no interface has an address that `listen` covers: nothing is protected yet");
+            warn!("nothing that `listen` covers is an address here: nothing is protected yet");
         }
         agent.beat()?;
-        for interface in &interfaces {
-            let (wish, handover) = (agent.setup.xdp, !agent.setup.measure);
-            agent.attachments.push(agent.programs.attach(interface, wish, handover)?);
-        }
+        agent.network.attach(&view, &agent.programs)?;
         Ok(agent)
     }
 
     fn beat(&mut self) -> Result<(), RunError> {
-        self.heartbeat.beat(&mut self.programs.state).map_err(system("the clock cannot be read"))
-    }
-
-    /// Writes what is protected on these interfaces, and what they announce.
-    fn protect(&mut self, interfaces: &[Interface]) -> Result<(), RunError> {
-        for Interface { index, mtu, address, .. } in interfaces {
-            self.programs.interfaces.set(*index, *mtu, *address)?;
+        self.heartbeat
+            .beat(&mut self.programs.state)
+            .map_err(system("the clock cannot be read"))?;
+        self.beats = self.beats.saturating_sub(1);
+        if self.watch.is_none() {
+            self.watch = Watch::new().ok();
+            self.beats = 0;
         }
-        let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
-        let listen = &self.setup.config.server.listen;
-        let sockets = addresses::protected(listen, &indexes)
-            .map_err(system("the addresses of the interfaces cannot be read"))?;
-        let before = self.programs.protected.sockets();
-        for (said, sockets) in [
-            ("protected from now on", sockets.difference(before)),
-            ("not protected any more", before.difference(&sockets)),
-        ] {
-            let list: Vec<_> = sockets.map(ToString::to_string).collect();
-            if !list.is_empty() {
-                info!("{said}: {}", list.join(", "));
-            }
+        if self.beats == 0 {
+            self.refresh();
         }
-        Ok(self.programs.protected.set(sockets)?)
+        Ok(())
     }
 
     /// Something about links or addresses is not what it was.
-    async fn changed(&mut self, changed: io::Result<()>) -> Result<(), RunError> {
-        changed.map_err(system("changes of addresses cannot be watched any more"))?;
+    async fn changed(&mut self, changed: io::Result<()>) {
+        if let Err(error) = changed {
+            error!("changes of the network cannot be watched: {error}; trying again");
+            self.watch = None;
+            return;
+        }
         // Changes come in bursts; none of those that come meanwhile is lost.
         sleep(Duration::from_millis(20)).await;
-        let all = interface::all().map_err(system("the list of interfaces cannot be read"))?;
-        let indexes: Vec<_> = self.attachments.iter().map(|on| on.index).collect();
-        self.attachments.retain(|on| {
-            let there = all.iter().any(|interface| interface.index == on.index);
-            if !there {
-                error!("the interface {} is gone, and with it what was attached", on.interface);
+        self.refresh();
+    }
+
+    /// Brings everything in line with the network as it is. What fails may succeed with the next
+    /// beat; what is protected already stays so.
+    fn refresh(&mut self) {
+        match self.network.refresh(&mut self.programs) {
+            Ok(()) => {
+                self.beats = BEATS;
+                if self.trouble.take().is_some() {
+                    info!("the programs know the network as it is again");
+                }
             }
-            there
-        });
-        let ours: Vec<_> =
-            all.into_iter().filter(|interface| indexes.contains(&interface.index)).collect();
-        match self.protect(&ours) {
-            // What is protected already stays so; the next change may bring it back into bounds.
-            Err(RunError::Maps(error @ MapsError::TooManySockets { .. })) => {
-                error!("{error}");
-                Ok(())
+            Err(error) => {
+                self.beats = 1;
+                let text = error.to_string();
+                if self.trouble.as_ref() != Some(&text) {
+                    error!("{text}; trying again");
+                    self.trouble = Some(text);
+                }
             }
-            result => result,
         }
+    }
+
+    /// Gives open connections the time to make their next request; returns until when, or nothing
+    /// where the agent is to end at once.
+    fn stop(&mut self, name: &str, again: bool) -> Option<time::Instant> {
+        let drain = self.setup.drain;
+        self.heartbeat.drain(&mut self.programs.state);
+        if again || drain.is_zero() {
+            info!("stopping at once, by {name}");
+            return None;
+        }
+        info!("stopping, by {name}: open connections have {drain:?} for their next request");
+        Some(time::Instant::now() + drain)
     }
 
     /// Tells the status to whoever connected.
     async fn tell(&self, connection: io::Result<UnixStream>) {
-        let document = self.status().and_then(|status| Ok(serde_json::to_string(&status)?));
-        match (connection, document) {
+        match (connection, gather::document(self)) {
             (Ok(connection), Ok(document)) => {
                 tokio::spawn(status::tell(connection, document));
             }
@@ -248,39 +285,6 @@ impl Agent {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-    }
-
-    fn status(&self) -> Result<Status, StatusError> {
-        let interfaces = self.attachments.iter().map(|on| status::Interface {
-            name: on.interface.clone(),
-            index: on.index,
-            xdp: on.mode.to_string(),
-        });
-        let programs = self.programs.statistics()?.into_iter().map(|program| status::Program {
-            name: program.name.to_owned(),
-            id: program.id,
-            run_count: program.run_count,
-            run_time_ns: program.run_time_ns,
-        });
-        let names = Exit::ALL.iter().map(|exit| exit.name().to_owned());
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            mode: "sidecar".to_owned(),
-            measure: self.setup.measure,
-            uptime_seconds: self.started.elapsed().as_secs(),
-            policy: status::Policy {
-                generation: self.generation,
-                policies: self.summary.policies as u64,
-                origins: self.summary.origins as u64,
-                source: self.setup.source.display().to_string(),
-            },
-            interfaces: interfaces.collect(),
-            programs: programs.collect(),
-            protected: self.programs.protected.sockets().iter().map(ToString::to_string).collect(),
-            flows: self.programs.flows()?,
-            counters: names.zip(self.programs.counters()?).collect(),
-        })
     }
 }
 
@@ -294,38 +298,4 @@ fn load(setup: &Setup, image: &Image) -> Result<(Programs, u32), RunError> {
     programs.state.begin(bytemuck::cast(secret), setup.measure);
     let generation = programs.set_policy(image)?;
     Ok((programs, generation))
-}
-
-/// Why a status cannot be told.
-#[derive(Debug, Error)]
-enum StatusError {
-    #[error(transparent)]
-    Maps(#[from] MapsError),
-    #[error(transparent)]
-    Statistics(#[from] StatisticsError),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-}
-
-/// The signals that end the agent.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for one of them, and names it.
-    async fn signal(&mut self) -> &'static str {
-        select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

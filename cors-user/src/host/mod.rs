@@ -1,11 +1,14 @@
 //! What this machine is like: interfaces, addresses, switches, privileges. Reads, never writes.
 //!
-//! Everything is asked of the network namespace and the process that ask; nothing is read from
-//! `/sys`, which may be mounted for another namespace.
+//! Everything is asked of the network namespace and the process that ask; nothing that belongs to
+//! a namespace is read from `/sys`, which may be mounted for another one.
 
 pub mod capability;
 pub mod interface;
+pub mod local;
 mod netlink;
+pub mod offload;
+pub mod realtime;
 pub mod sysctl;
 pub mod watch;
 

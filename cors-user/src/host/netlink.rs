@@ -1,9 +1,9 @@
-//! As much of rtnetlink(7) as is needed: a dump of links or addresses, and a socket that tells
-//! when one of them changed.
+//! As much of rtnetlink(7) as is needed: a dump of links, addresses or local routes, and a socket
+//! that tells when a link or an address changed.
 //!
 //! ```text
 //! message    u32 length, u16 type, u16 flags, u32 sequence number, u32 port; then a payload
-//! payload    a fixed head (links 16 bytes, addresses 8), then attributes
+//! payload    a fixed head (links 16 bytes, addresses 8, routes 12), then attributes
 //! attribute  u16 length with these four bytes, u16 type, value; padded to a multiple of four
 //! ```
 //!
@@ -11,6 +11,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
@@ -29,6 +30,11 @@ const BUFFER_LEN: usize = 64 << 10;
 /// The upper two bits of an attribute's type are flags.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 
+/// `NLM_F_DUMP_INTR`: what is dumped changed meanwhile, so something may be missing.
+const INTERRUPTED: u16 = 0x10;
+/// So many dumps of one thing are interrupted before it is given up for now.
+const ATTEMPTS: usize = 8;
+
 /// What can be dumped.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dump {
@@ -36,6 +42,8 @@ pub(super) enum Dump {
     Links,
     /// Addresses of both families.
     Addresses,
+    /// The local routes of this address family, in the table `local`.
+    LocalRoutes(u8),
 }
 
 impl Dump {
@@ -43,6 +51,7 @@ impl Dump {
         match self {
             Self::Links => libc::RTM_GETLINK,
             Self::Addresses => libc::RTM_GETADDR,
+            Self::LocalRoutes(_) => libc::RTM_GETROUTE,
         }
     }
 
@@ -50,52 +59,135 @@ impl Dump {
         match self {
             Self::Links => libc::RTM_NEWLINK,
             Self::Addresses => libc::RTM_NEWADDR,
+            Self::LocalRoutes(_) => libc::RTM_NEWROUTE,
         }
     }
 
-    /// The fixed head in zeros: of every family.
-    const fn head_len(self) -> usize {
+    /// The fixed head of the request: zeros mean of every family.
+    fn head(self) -> Vec<u8> {
         match self {
-            Self::Links => 16,
-            Self::Addresses => 8,
+            Self::Links => vec![0; 16],
+            Self::Addresses => vec![0; 8],
+            // `struct rtmsg`: u8 family, destination length, source length, tos, table, protocol,
+            // scope, type; u32 flags.
+            Self::LocalRoutes(family) => {
+                vec![family, 0, 0, 0, libc::RT_TABLE_LOCAL, 0, 0, libc::RTN_LOCAL, 0, 0, 0, 0]
+            }
         }
+    }
+
+    /// Whether the kernel is to answer no more than what the head asks for, which it does since
+    /// Linux 4.20 where it is asked to be strict. A router's other tables may be very long.
+    const fn is_strict(self) -> bool {
+        matches!(self, Self::LocalRoutes(_))
     }
 }
 
-/// Asks for everything of a kind, and calls `each` with the fixed head and the attributes of
-/// every answer.
-pub(super) fn dump(what: Dump, mut each: impl FnMut(&[u8], Attributes<'_>)) -> io::Result<()> {
+/// From now on the kernel takes the heads of requests at their word.
+fn be_strict(socket: &OwnedFd) -> io::Result<()> {
+    let yes: libc::c_int = 1;
+    // SAFETY: the option is a number, which outlives the call and has the size that is said.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_GET_STRICT_CHK,
+            (&raw const yes).cast(),
+            size_of_val(&yes) as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Asks for everything of a kind, and gives what `read` makes of the fixed head and the attributes
+/// of every answer. A dump during which something changed is made again.
+pub(super) fn dump<T>(
+    what: Dump,
+    read: impl Fn(&[u8], &Attributes<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    for _ in 0..ATTEMPTS {
+        if let Some(all) = dump_once(what, &read)? {
+            return Ok(all);
+        }
+    }
+    Err(io::Error::other("it changes faster than it can be read"))
+}
+
+/// Nothing where the dump was interrupted.
+fn dump_once<T>(
+    what: Dump,
+    read: &impl Fn(&[u8], &Attributes<'_>) -> Option<T>,
+) -> io::Result<Option<Vec<T>>> {
     let socket = open(0, SockFlag::SOCK_CLOEXEC)?;
+    if what.is_strict() {
+        be_strict(&socket)?;
+    }
     send(socket.as_raw_fd(), &request(what), MsgFlags::empty())?;
     let mut buffer = vec![0; BUFFER_LEN];
+    let mut all = Vec::new();
     loop {
         let len = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Err(Errno::EINTR) => continue,
             len => len?,
         };
-        for (kind, payload) in (Messages { rest: &buffer[..len] }) {
-            if kind == libc::NLMSG_DONE as u16 {
-                return Ok(());
-            }
-            if kind == libc::NLMSG_ERROR as u16 {
-                let code = i32_at(payload, 0).unwrap_or(-libc::EPROTO);
-                return Err(io::Error::from_raw_os_error(-code));
-            }
-            if kind == what.answer_type() && payload.len() >= what.head_len() {
-                let (head, attributes) = payload.split_at(what.head_len());
-                each(head, Attributes { rest: attributes });
-            }
+        match take(what, &buffer[..len], &mut all, read)? {
+            Taken::More => {}
+            Taken::All => return Ok(Some(all)),
+            // The rest of it goes with the socket.
+            Taken::Interrupted => return Ok(None),
         }
     }
 }
 
+/// What comes after a datagram of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Another one.
+    More,
+    /// Nothing: this was the last.
+    All,
+    /// Nothing that is worth reading.
+    Interrupted,
+}
+
+/// Reads one datagram of a dump.
+fn take<T>(
+    what: Dump,
+    datagram: &[u8],
+    all: &mut Vec<T>,
+    read: impl Fn(&[u8], &Attributes<'_>) -> Option<T>,
+) -> io::Result<Taken> {
+    let head_len = what.head().len();
+    for Message { kind, flags, payload } in (Messages { rest: datagram }) {
+        if flags & INTERRUPTED != 0 {
+            return Ok(Taken::Interrupted);
+        }
+        // Both carry an error's number, negative, or zero.
+        let error = i32_at(payload, 0).unwrap_or(0);
+        if kind == libc::NLMSG_ERROR as u16 || (kind == libc::NLMSG_DONE as u16 && error < 0) {
+            return Err(io::Error::from_raw_os_error(-error));
+        }
+        if kind == libc::NLMSG_DONE as u16 {
+            return Ok(Taken::All);
+        }
+        if kind == what.answer_type() && payload.len() >= head_len {
+            let (head, attributes) = payload.split_at(head_len);
+            all.extend(read(head, &Attributes { rest: attributes }));
+        }
+    }
+    Ok(Taken::More)
+}
+
 fn request(what: Dump) -> Vec<u8> {
-    let len = HEADER_LEN + what.head_len();
+    let head = what.head();
+    let len = HEADER_LEN + head.len();
     let mut request = Vec::with_capacity(len);
     request.extend((len as u32).to_ne_bytes());
     request.extend(what.request_type().to_ne_bytes());
     request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
-    request.resize(len, 0);
+    // The sequence number and the port, which nobody looks at: there is one answer.
+    request.resize(HEADER_LEN, 0);
+    request.extend(head);
     request
 }
 
@@ -111,20 +203,28 @@ fn open(groups: u32, flags: SockFlag) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The messages of one datagram: type and payload of each.
+/// A message without what nobody looks at.
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    payload: &'a [u8],
+}
+
+/// The messages of one datagram.
 struct Messages<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Iterator for Messages<'a> {
-    type Item = (u16, &'a [u8]);
+    type Item = Message<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let len = u32_at(self.rest, 0)? as usize;
         let kind = u16_at(self.rest, 4)?;
+        let flags = u16_at(self.rest, 6)?;
         let payload = self.rest.get(HEADER_LEN..len)?;
         self.rest = self.rest.get(aligned(len)..).unwrap_or_default();
-        Some((kind, payload))
+        Some(Message { kind, flags, payload })
     }
 }
 
@@ -172,21 +272,48 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// An address of this family.
+pub(super) fn ip(family: u8, bytes: &[u8]) -> Option<IpAddr> {
+    match i32::from(family) {
+        libc::AF_INET => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
+        libc::AF_INET6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),
+        _ => None,
+    }
+}
+
 fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// Messages as the kernel writes them.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod synthetic {
+    use super::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, aligned};
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(in super::super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let len = (ATTRIBUTE_HEADER_LEN + value.len()) as u16;
         let mut bytes = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
         bytes.extend(value);
         bytes.resize(aligned(bytes.len()), 0);
         bytes
     }
+
+    pub(in super::super) fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = ((HEADER_LEN + payload.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        bytes.resize(HEADER_LEN, 0);
+        bytes.extend(payload);
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        synthetic::{attribute, message},
+        *,
+    };
 
     #[test]
     fn attributes_are_padded_and_may_be_nested() {
@@ -208,5 +335,43 @@ mod tests {
         let mut message = vec![0; 20];
         message[0] = 200;
         assert_eq!(Messages { rest: &message }.count(), 0);
+    }
+
+    /// The first bytes of the heads of addresses, and how the datagram ends.
+    fn taken(datagram: &[u8]) -> io::Result<(Vec<u8>, Taken)> {
+        let mut all = Vec::new();
+        let taken = take(Dump::Addresses, datagram, &mut all, |head, _| head.first().copied())?;
+        Ok((all, taken))
+    }
+
+    #[test]
+    fn a_dump_ends_with_its_last_message() {
+        let address = |first| message(libc::RTM_NEWADDR, 2, &[first, 0, 0, 0, 0, 0, 0, 0]);
+        let other = message(libc::RTM_NEWLINK, 2, &[0; 16]);
+        let done = message(libc::NLMSG_DONE as u16, 2, &[0; 4]);
+        let two = [address(7), other, address(8)].concat();
+        assert_eq!(taken(&two).expect("no error"), (vec![7, 8], Taken::More));
+        let last = [two, done].concat();
+        assert_eq!(taken(&last).expect("no error"), (vec![7, 8], Taken::All));
+    }
+
+    #[test]
+    fn an_interrupted_dump_is_no_dump() {
+        let first = message(libc::RTM_NEWADDR, 2, &[7, 0, 0, 0, 0, 0, 0, 0]);
+        for interrupted in [
+            message(libc::RTM_NEWADDR, 2 | INTERRUPTED, &[8, 0, 0, 0, 0, 0, 0, 0]),
+            message(libc::NLMSG_DONE as u16, 2 | INTERRUPTED, &[0; 4]),
+        ] {
+            let datagram = [first.clone(), interrupted].concat();
+            assert_eq!(taken(&datagram).expect("no error").1, Taken::Interrupted);
+        }
+    }
+
+    #[test]
+    fn errors_come_in_two_ways() {
+        for kind in [libc::NLMSG_ERROR as u16, libc::NLMSG_DONE as u16] {
+            let said = taken(&message(kind, 2, &(-libc::ENOENT).to_ne_bytes()));
+            assert_eq!(said.expect_err("an error").raw_os_error(), Some(libc::ENOENT));
+        }
     }
 }

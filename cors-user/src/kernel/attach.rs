@@ -22,7 +22,9 @@ pub enum Wish {
     Native,
     /// Behind the driver.
     Generic,
-    /// Not at all: only connections that are under way are handed over.
+    /// Not at all. The program for the hand-over is attached all the same, but has nothing to hand
+    /// over: that needs a cookie which this agent's `edge` gave out, or a connection on which it
+    /// answered, and what the agent before knew went with it. So everything passes.
     Off,
 }
 
@@ -230,23 +232,15 @@ mod tests {
     use super::*;
 
     fn interface(kind: Option<&str>, loopback: bool) -> Interface {
-        Interface {
-            name: "x".to_owned(),
-            index: 7,
-            mtu: 1500,
-            address: [2, 0, 0, 0, 0, 1],
-            loopback,
-            kind: kind.map(ToOwned::to_owned),
-            vlan_of: None,
-            xdp: Vec::new(),
-        }
+        let kind = kind.map(ToOwned::to_owned);
+        Interface { loopback, kind, ..Interface::card("x", 7) }
     }
 
     #[test]
     fn auto_knows_where_native_does_not_do() {
         for (interface, native) in [
             (interface(None, false), true),
-            (interface(Some("tun"), false), true),
+            (interface(Some("bond"), false), true),
             (interface(Some("veth"), false), false),
             (interface(None, true), false),
         ] {

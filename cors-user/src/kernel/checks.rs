@@ -10,7 +10,7 @@ use super::{LoadError, ProgramsError, attach::Wish, kfunc::KfuncError, object::S
 use crate::host::{
     Interface,
     capability::{self, Capability},
-    interface, sysctl,
+    interface, realtime, sysctl,
 };
 
 /// Why the agent does not start.
@@ -39,6 +39,18 @@ pub enum Refusal {
         /// The programs' ids, as `bpftool prog` shows them.
         ids: Vec<u32>,
     },
+    /// An interface without Ethernet headers.
+    #[error(
+        "{interface} has no Ethernet frames (link type {link_type}), as tun devices, WireGuard and \
+         other tunnels have none, and the programs read no others: name an Ethernet interface, or \
+         leave it out"
+    )]
+    NotEthernet {
+        /// The interface.
+        interface: String,
+        /// What it has, as a number of `include/uapi/linux/if_arp.h`.
+        link_type: u16,
+    },
     /// A privilege that is missing.
     #[error(
         "{} missing: run the agent as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
@@ -56,6 +68,20 @@ pub enum Refusal {
         sysctl::SYN_COOKIES
     )]
     SynCookies,
+    /// The kernel has no SYN cookies at all.
+    #[error(
+        "there is no {}, so this kernel was built without CONFIG_SYN_COOKIES and takes over no \
+         connection that was accepted in the driver: boot one that has it (or mount /proc, if \
+         that is what is missing)",
+        sysctl::SYN_COOKIES
+    )]
+    NoSynCookies,
+    /// The kernel interrupts a program for another packet.
+    #[error(
+        "this is a realtime kernel (PREEMPT_RT), where a packet may interrupt another one on the \
+         same CPU while both use the same memory of the programs: boot a kernel without it"
+    )]
+    Realtime,
     /// The kernel cannot take connections over.
     #[error(
         "this kernel has no function {name}, by which it takes over connections that were \
@@ -94,9 +120,8 @@ pub enum Refusal {
     },
 }
 
-/// Finds the interfaces, and checks them and the host. What does no more than weaken the agent is
-/// logged.
-pub fn check(names: &[String], wish: Wish) -> Result<Vec<Interface>, Refusal> {
+/// Checks the host and these interfaces. What does no more than weaken the agent is logged.
+pub fn check(names: &[String], wish: Wish) -> Result<(), Refusal> {
     let all = interface::all()
         .map_err(|source| Refusal::Read { what: "the list of interfaces", source })?;
     let found = find(names, &all)?;
@@ -105,11 +130,12 @@ pub fn check(names: &[String], wish: Wish) -> Result<Vec<Interface>, Refusal> {
     if !missing.is_empty() {
         return Err(Refusal::Capability { missing });
     }
-    if sysctl::read(sysctl::SYN_COOKIES) == Some(0) {
-        return Err(Refusal::SynCookies);
+    if realtime::is_realtime() {
+        return Err(Refusal::Realtime);
     }
-    if wish != Wish::Off {
-        untaken(&found)?;
+    syn_cookies(sysctl::read(sysctl::SYN_COOKIES))?;
+    for interface in found {
+        suitable(interface, wish)?;
     }
     if sysctl::read(sysctl::CONNTRACK_LOOSE) == Some(0) {
         warn!(
@@ -118,51 +144,37 @@ pub fn check(names: &[String], wish: Wish) -> Result<Vec<Interface>, Refusal> {
             sysctl::CONNTRACK_LOOSE
         );
     }
-    for interface in &found {
-        warn_of_vlans(interface, &all);
-    }
-    Ok(found)
+    Ok(())
 }
 
-fn find(names: &[String], all: &[Interface]) -> Result<Vec<Interface>, Refusal> {
-    let mut found: Vec<Interface> = Vec::new();
-    for name in names {
-        let Some(interface) = all.iter().find(|interface| interface.name == *name) else {
+/// Whether the programs may be attached to an interface.
+pub fn suitable(interface: &Interface, wish: Wish) -> Result<(), Refusal> {
+    let Interface { name, link_type, xdp, .. } = interface;
+    if !interface.is_ethernet() {
+        return Err(Refusal::NotEthernet { interface: name.clone(), link_type: *link_type });
+    }
+    if wish != Wish::Off && !xdp.is_empty() {
+        return Err(Refusal::XdpTaken { interface: name.clone(), ids: xdp.clone() });
+    }
+    Ok(())
+}
+
+fn syn_cookies(switch: Option<i64>) -> Result<(), Refusal> {
+    match switch {
+        None => Err(Refusal::NoSynCookies),
+        Some(0) => Err(Refusal::SynCookies),
+        Some(_) => Ok(()),
+    }
+}
+
+fn find<'a>(names: &[String], all: &'a [Interface]) -> Result<Vec<&'a Interface>, Refusal> {
+    let found = |name: &String| {
+        all.iter().find(|interface| interface.name == *name).ok_or_else(|| {
             let there = all.iter().map(|interface| interface.name.clone()).collect();
-            return Err(Refusal::Interface { name: name.clone(), there });
-        };
-        if !found.contains(interface) {
-            found.push(interface.clone());
-        }
-    }
-    if found.is_empty() { Err(Refusal::NoInterface) } else { Ok(found) }
-}
-
-fn untaken(interfaces: &[Interface]) -> Result<(), Refusal> {
-    match interfaces.iter().find(|interface| !interface.xdp.is_empty()) {
-        None => Ok(()),
-        Some(Interface { name, xdp, .. }) => {
-            Err(Refusal::XdpTaken { interface: name.clone(), ids: xdp.clone() })
-        }
-    }
-}
-
-/// Where the card takes the tag out of the frame, the program cannot tell the VLAN's packets from
-/// the interface's own.
-fn warn_of_vlans(interface: &Interface, all: &[Interface]) {
-    let vlans: Vec<_> = all
-        .iter()
-        .filter(|vlan| vlan.vlan_of == Some(interface.index))
-        .map(|vlan| vlan.name.as_str())
-        .collect();
-    if !vlans.is_empty() {
-        let name = &interface.name;
-        warn!(
-            "{name} carries VLANs ({}): if its card strips the tags, turn that off (`ethtool -K \
-             {name} rx-vlan-offload off`)",
-            vlans.join(", ")
-        );
-    }
+            Refusal::Interface { name: name.clone(), there }
+        })
+    };
+    if names.is_empty() { Err(Refusal::NoInterface) } else { names.iter().map(found).collect() }
 }
 
 impl Refusal {
@@ -194,29 +206,15 @@ fn list(missing: &[Capability]) -> String {
 mod tests {
     use super::*;
 
-    fn interface(name: &str, xdp: &[u32]) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            index: 1,
-            mtu: 1500,
-            address: [2, 0, 0, 0, 0, 1],
-            loopback: false,
-            kind: None,
-            vlan_of: None,
-            xdp: xdp.to_vec(),
-        }
-    }
-
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn interfaces_must_be_named_and_there() {
-        let all = [interface("lo", &[]), interface("eth7", &[])];
-        let found = find(&names(&["eth7", "eth7"]), &all).expect("found");
-        assert_eq!(found, [interface("eth7", &[])]);
-        let missing = find(&names(&["eth8"]), &all).expect_err("not there").to_string();
+        let all = [Interface::card("lo", 1), Interface::card("eth7", 2)];
+        assert_eq!(find(&names(&["eth7"]), &all).expect("found"), [&all[1]]);
+        let missing = find(&names(&["lo", "eth8"]), &all).expect_err("not there").to_string();
         assert_eq!(
             missing,
             "there is no interface eth8 in this network namespace; there is lo, eth7"
@@ -226,10 +224,27 @@ mod tests {
 
     #[test]
     fn programs_of_others_are_named() {
-        assert!(untaken(&[interface("a", &[])]).is_ok());
-        let taken = untaken(&[interface("a", &[]), interface("b", &[12, 13])]);
-        let said = taken.expect_err("taken").to_string();
+        let taken = Interface { xdp: vec![12, 13], ..Interface::card("b", 1) };
+        let said = suitable(&taken, Wish::Auto).expect_err("taken").to_string();
         assert!(said.starts_with("another XDP program (id 12, 13) is on b: "), "{said}");
+        assert!(suitable(&taken, Wish::Off).is_ok());
+        assert!(suitable(&Interface::card("a", 1), Wish::Auto).is_ok());
+    }
+
+    #[test]
+    fn only_ethernet_will_do() {
+        let tunnel = Interface { link_type: 65534, ..Interface::card("tun0", 1) };
+        for wish in [Wish::Auto, Wish::Off] {
+            let said = suitable(&tunnel, wish).expect_err("a tunnel").to_string();
+            assert!(said.starts_with("tun0 has no Ethernet frames (link type 65534)"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_missing_switch_is_not_one_that_is_off() {
+        assert!(matches!(syn_cookies(None), Err(Refusal::NoSynCookies)));
+        assert!(matches!(syn_cookies(Some(0)), Err(Refusal::SynCookies)));
+        assert!(syn_cookies(Some(1)).is_ok() && syn_cookies(Some(2)).is_ok());
     }
 
     #[test]

@@ -1,17 +1,20 @@
-//! The maps that are reached by system calls: protected sockets, interfaces, counters, flows.
+//! The maps that are reached by system calls: protected sockets, interfaces, VLANs, counters, flows.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
 };
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::{
+    Pod,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray},
+};
 use cors_common::{
     exit::Exit,
     tcp::flow::Flow,
     wire::{
-        link::Interface,
+        link::{Interface, Vlan},
         segment::{Address, Endpoint, Tuple},
     },
 };
@@ -30,16 +33,19 @@ pub enum MapsError {
         /// What went wrong.
         source: MapError,
     },
-    /// More sockets than the map holds.
+    /// More entries than the map holds.
     #[error(
-        "{needed} sockets are to be protected and the kernel's table holds {available}: name the \
-         addresses in `listen` instead of a wildcard, or fewer interfaces"
+        "the kernel's table of {what} holds {available}, and there would be {needed} in it: {advice}"
     )]
-    TooManySockets {
-        /// How many there are.
+    Full {
+        /// What is in it.
+        what: &'static str,
+        /// How many there would be.
         needed: usize,
         /// How many fit.
         available: usize,
+        /// What to do.
+        advice: &'static str,
     },
 }
 
@@ -47,27 +53,80 @@ fn named(name: &'static str) -> impl Fn(MapError) -> MapsError + Copy {
     move |source| MapsError::Map { name, source }
 }
 
-/// The map `PROTECTED`, and what is in it.
+/// What a [`Table`] is called.
 #[derive(Debug)]
-pub struct Protected {
-    map: HashMap<MapData, [u8; size_of::<Endpoint>()], u32>,
-    room: usize,
-    sockets: BTreeSet<SocketAddr>,
+struct About {
+    /// The map's name.
+    name: &'static str,
+    /// What is in it.
+    what: &'static str,
+    /// What to do where there is more.
+    advice: &'static str,
 }
 
-impl Protected {
-    const NAME: &str = "PROTECTED";
+/// A hash map that only the agent writes, and what is in it.
+#[derive(Debug)]
+struct Table<K, V> {
+    about: About,
+    map: HashMap<MapData, K, V>,
+    room: usize,
+    entries: BTreeMap<K, V>,
+}
 
-    pub(super) fn new(map: Map) -> Result<Self, MapsError> {
+impl<K: Pod + Ord, V: Pod + Eq> Table<K, V> {
+    fn new(map: Map, about: About) -> Result<Self, MapsError> {
+        let named = named(about.name);
         let room = match &map {
             Map::HashMap(data) => data.info().map(|info| info.max_entries()),
             _ => Ok(0),
         };
         Ok(Self {
-            room: room.map_err(named(Self::NAME))? as usize,
-            map: map.try_into().map_err(named(Self::NAME))?,
-            sockets: BTreeSet::new(),
+            room: room.map_err(named)? as usize,
+            map: map.try_into().map_err(named)?,
+            entries: BTreeMap::new(),
+            about,
         })
+    }
+
+    /// Puts these entries in and takes all others out. Those that stay are there all the while.
+    fn set(&mut self, wanted: BTreeMap<K, V>) -> Result<(), MapsError> {
+        let About { name, what, advice } = self.about;
+        if wanted.len() > self.room {
+            let (needed, available) = (wanted.len(), self.room);
+            return Err(MapsError::Full { what, needed, available, advice });
+        }
+        // First out, then in: the table need not hold both.
+        let gone: Vec<K> =
+            self.entries.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
+        for key in gone {
+            self.map.remove(&key).map_err(named(name))?;
+            self.entries.remove(&key);
+        }
+        for (key, value) in wanted {
+            if self.entries.get(&key) != Some(&value) {
+                self.map.insert(key, value, 0).map_err(named(name))?;
+                self.entries.insert(key, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The map `PROTECTED`, and what is in it.
+#[derive(Debug)]
+pub struct Protected {
+    table: Table<[u8; size_of::<Endpoint>()], u32>,
+    sockets: BTreeSet<SocketAddr>,
+}
+
+impl Protected {
+    pub(super) fn new(map: Map) -> Result<Self, MapsError> {
+        let about = About {
+            name: "PROTECTED",
+            what: "protected sockets",
+            advice: "name the addresses in `listen` instead of a wildcard, or fewer interfaces",
+        };
+        Ok(Self { table: Table::new(map, about)?, sockets: BTreeSet::new() })
     }
 
     /// The sockets that are protected.
@@ -75,25 +134,13 @@ impl Protected {
         &self.sockets
     }
 
-    /// Protects these sockets and no others. Those that stay are protected all the while.
-    pub fn set(&mut self, wanted: BTreeSet<SocketAddr>) -> Result<(), MapsError> {
-        if wanted.len() > self.room {
-            let (needed, available) = (wanted.len(), self.room);
-            return Err(MapsError::TooManySockets { needed, available });
-        }
-        // First out, then in: the table need not hold both.
-        let gone: Vec<_> = self.sockets.difference(&wanted).copied().collect();
-        for socket in gone {
-            self.map.remove(&key(socket)).map_err(named(Self::NAME))?;
-            self.sockets.remove(&socket);
-        }
-        for socket in wanted {
-            if !self.sockets.contains(&socket) {
-                self.map.insert(key(socket), 1, 0).map_err(named(Self::NAME))?;
-                self.sockets.insert(socket);
-            }
-        }
-        Ok(())
+    /// Protects these sockets and no others.
+    pub fn set(&mut self, wanted: &BTreeSet<SocketAddr>) -> Result<(), MapsError> {
+        let result = self.table.set(wanted.iter().map(|socket| (key(*socket), 1)).collect());
+        // Where it failed, it may have failed half-way.
+        let there = |socket: &&SocketAddr| self.table.entries.contains_key(&key(**socket));
+        self.sockets = self.sockets.union(wanted).filter(there).copied().collect();
+        result
     }
 }
 
@@ -112,24 +159,51 @@ fn key(socket: SocketAddr) -> [u8; size_of::<Endpoint>()] {
 
 /// The map `INTERFACES`.
 #[derive(Debug)]
-pub struct Interfaces(HashMap<MapData, u32, [u8; size_of::<Interface>()]>);
+pub struct Interfaces(Table<u32, [u8; size_of::<Interface>()]>);
 
 /// The largest segment size of IPv4: the longest packet less its headers, rounded down as the
 /// kernel does for its loopback (`65535 - 40`).
 const MSS_MAX: u32 = 65_495;
 
 impl Interfaces {
-    const NAME: &str = "INTERFACES";
-
     pub(super) fn new(map: Map) -> Result<Self, MapsError> {
-        map.try_into().map(Self).map_err(named(Self::NAME))
+        let about =
+            About { name: "INTERFACES", what: "interfaces", advice: "name fewer interfaces" };
+        Ok(Self(Table::new(map, about)?))
     }
 
-    /// Describes an interface with packets of up to `mtu` bytes and this link-layer address.
-    pub fn set(&mut self, index: u32, mtu: u32, address: [u8; 6]) -> Result<(), MapsError> {
-        let value: [u8; size_of::<Interface>()] = bytemuck::cast(describe(mtu, address));
-        self.0.insert(index, value, 0).map_err(named(Self::NAME))
+    /// Describes these interfaces and no others, each by its number, the longest packet in bytes
+    /// and its link-layer address.
+    pub fn set(
+        &mut self,
+        wanted: impl IntoIterator<Item = (u32, u32, [u8; 6])>,
+    ) -> Result<(), MapsError> {
+        let entry = |(index, mtu, address)| (index, bytemuck::cast(describe(mtu, address)));
+        self.0.set(wanted.into_iter().map(entry).collect())
     }
+}
+
+/// The map `VLANS`.
+#[derive(Debug)]
+pub struct Vlans(Table<[u8; size_of::<Vlan>()], u32>);
+
+impl Vlans {
+    pub(super) fn new(map: Map) -> Result<Self, MapsError> {
+        let about = About { name: "VLANS", what: "VLANs", advice: "name fewer interfaces" };
+        Ok(Self(Table::new(map, about)?))
+    }
+
+    /// The host is in these VLANs and no others: number of the interface, type of the tags, id.
+    pub fn set(
+        &mut self,
+        wanted: impl IntoIterator<Item = (u32, u16, u16)>,
+    ) -> Result<(), MapsError> {
+        self.0.set(wanted.into_iter().map(|vlan| (vlan_key(vlan), 1)).collect())
+    }
+}
+
+fn vlan_key((interface, protocol, id): (u32, u16, u16)) -> [u8; size_of::<Vlan>()] {
+    bytemuck::cast(Vlan { interface, tag: u32::from(protocol) << 16 | u32::from(id) })
 }
 
 fn describe(mtu: u32, address: [u8; 6]) -> Interface {
@@ -189,6 +263,34 @@ mod tests {
         let v6 = key("[2001:db8::1]:8080".parse().expect("a socket"));
         assert_eq!(v6[..4], [0x20, 1, 0xd, 0xb8]);
         assert_eq!(v6[14..], [0, 1, 0x1f, 0x90, 0, 0]);
+    }
+
+    #[test]
+    fn vlans_are_numbers() {
+        let expected = Vlan { interface: 7, tag: 0x8100_0005 };
+        assert_eq!(vlan_key((7, 0x8100, 5)), bytemuck::cast::<_, [u8; 8]>(expected));
+    }
+
+    #[test]
+    #[ignore = "makes a map: needs CAP_BPF"]
+    fn a_table_holds_what_is_wanted_and_no_more() {
+        let kind = aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_HASH;
+        let data = aya_obj::Map::new_from_params(kind as u32, 4, 4, 3, 0);
+        let data = MapData::create(data, "table", None).expect("a map");
+        let about = About { name: "TABLE", what: "numbers", advice: "count less" };
+        let mut table = Table::<u32, u32>::new(Map::HashMap(data), about).expect("a table");
+        for wanted in [&[(1, 1), (2, 2), (3, 3)][..], &[(3, 3), (4, 4), (5, 5)], &[(3, 7)], &[]] {
+            table.set(wanted.iter().copied().collect()).expect("room");
+            let mut there: Vec<(u32, u32)> =
+                table.map.iter().collect::<Result<_, _>>().expect("entries");
+            there.sort_unstable();
+            assert_eq!(there, wanted);
+        }
+        let said = table.set((0..4).map(|n| (n, n)).collect()).expect_err("too many").to_string();
+        assert_eq!(
+            said,
+            "the kernel's table of numbers holds 3, and there would be 4 in it: count less"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ use cors_common::{
 use thiserror::Error;
 
 use crate::compile::Image;
-use maps::{Counters, Flows, Interfaces, MapsError, Protected};
+use maps::{Counters, Flows, Interfaces, MapsError, Protected, Vlans};
 use messages::{Messages, MessagesError};
 pub use object::{LoadError, Sizes};
 use policy::{Policies, PolicyError};
@@ -57,6 +57,8 @@ pub struct Programs {
     pub protected: Protected,
     /// What each interface announces.
     pub interfaces: Interfaces,
+    /// The VLANs that the host is in on these interfaces.
+    pub vlans: Vlans,
     policies: Policies,
     counters: Counters,
     flows: Flows,
@@ -77,6 +79,7 @@ impl Programs {
             state: StateWords::new(state),
             protected: Protected::new(take(&mut ebpf, "PROTECTED")?)?,
             interfaces: Interfaces::new(take(&mut ebpf, "INTERFACES")?)?,
+            vlans: Vlans::new(take(&mut ebpf, "VLANS")?)?,
             policies: Policies::new(lines, policies),
             counters: Counters::new(take(&mut ebpf, "COUNTERS")?)?,
             flows: Flows::new(take(&mut ebpf, "FLOWS")?)?,

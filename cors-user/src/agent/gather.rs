@@ -1,0 +1,63 @@
+//! Gathers what the status tells.
+
+use cors_common::exit::Exit;
+use thiserror::Error;
+
+use super::{
+    run::Agent,
+    status::{Interface, Policy, Program, Status},
+};
+use crate::kernel::{maps::MapsError, statistics::StatisticsError};
+
+/// Why a status cannot be told.
+#[derive(Debug, Error)]
+pub(super) enum StatusError {
+    /// A map.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The kernel's numbers on the programs.
+    #[error(transparent)]
+    Statistics(#[from] StatisticsError),
+    /// The document.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// The status as the document that is told.
+pub(super) fn document(agent: &Agent) -> Result<String, StatusError> {
+    Ok(serde_json::to_string(&status(agent)?)?)
+}
+
+fn status(agent: &Agent) -> Result<Status, StatusError> {
+    let Agent { setup, network, programs, summary, .. } = agent;
+    let interfaces = network.attachments().iter().map(|on| Interface {
+        name: on.interface.clone(),
+        index: on.index,
+        xdp: on.mode.to_string(),
+    });
+    let statistics = programs.statistics()?.into_iter().map(|program| Program {
+        name: program.name.to_owned(),
+        id: program.id,
+        run_count: program.run_count,
+        run_time_ns: program.run_time_ns,
+    });
+    let names = Exit::ALL.iter().map(|exit| exit.name().to_owned());
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        mode: "sidecar".to_owned(),
+        measure: setup.measure,
+        uptime_seconds: agent.started.elapsed().as_secs(),
+        policy: Policy {
+            generation: agent.generation,
+            policies: summary.policies as u64,
+            origins: summary.origins as u64,
+            source: setup.source.display().to_string(),
+        },
+        interfaces: interfaces.collect(),
+        programs: statistics.collect(),
+        protected: programs.protected.sockets().iter().map(ToString::to_string).collect(),
+        flows: programs.flows()?,
+        counters: names.zip(programs.counters()?).collect(),
+    })
+}
