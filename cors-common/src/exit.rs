@@ -90,6 +90,8 @@ exits! {
     Broken = "broken", Drop;
     /// A reply for which the packet's buffer has no room.
     NoRoom = "no_room", Pass;
+    /// The same for an answer that is given again: the client sends the request once more.
+    NoRoomAgain = "no_room_again", Drop;
 
     // ---- edge: the handshake
     /// A SYN answered with a cookie.

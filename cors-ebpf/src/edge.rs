@@ -70,7 +70,12 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     }
     let exit = scratch.verdict.exit;
     if exit.action() == Action::Transmit {
-        result(transmit(ctx, scratch, state))?;
+        result(transmit(ctx, scratch, state)).map_err(|failed| match (failed, exit) {
+            // The room is another one with each packet. What was answered once is never the
+            // kernel's to answer.
+            (Exit::NoRoom, Exit::AnsweredAgain) => Exit::NoRoomAgain,
+            (failed, _) => failed,
+        })?;
     }
     match scratch.verdict.change {
         Change::Keep => {}
