@@ -10,7 +10,8 @@ use super::{LoadError, ProgramsError, attach::Wish, kfunc::KfuncError, object::S
 use crate::host::{
     Interface,
     capability::{self, Capability},
-    interface, sysctl,
+    interface::{self, Xdp},
+    sysctl,
 };
 
 /// Why the agent does not start.
@@ -30,14 +31,15 @@ pub enum Refusal {
     /// A program of somebody else.
     #[error(
         "another XDP program (id {}) is on {interface}: detach it (`ip link set dev {interface} \
-         xdp off`, or stop what attached it), or leave the interface out",
-        join(.ids)
+         {} off`, or stop what attached it), or leave the interface out",
+        program.id,
+        program.mode
     )]
     XdpTaken {
         /// The interface.
         interface: String,
-        /// The programs' ids, as `bpftool prog` shows them.
-        ids: Vec<u32>,
+        /// The program.
+        program: Xdp,
     },
     /// A privilege that is missing.
     #[error(
@@ -139,11 +141,10 @@ fn find(names: &[String], all: &[Interface]) -> Result<Vec<Interface>, Refusal> 
 }
 
 fn untaken(interfaces: &[Interface]) -> Result<(), Refusal> {
-    match interfaces.iter().find(|interface| !interface.xdp.is_empty()) {
+    let taken = |interface: &Interface| Some((interface.name.clone(), *interface.xdp.first()?));
+    match interfaces.iter().find_map(taken) {
         None => Ok(()),
-        Some(Interface { name, xdp, .. }) => {
-            Err(Refusal::XdpTaken { interface: name.clone(), ids: xdp.clone() })
-        }
+        Some((interface, program)) => Err(Refusal::XdpTaken { interface, program }),
     }
 }
 
@@ -181,10 +182,6 @@ impl Refusal {
     }
 }
 
-fn join(ids: &[u32]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 fn list(missing: &[Capability]) -> String {
     let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     format!("{names} {}", if missing.len() == 1 { "is" } else { "are" })
@@ -194,7 +191,7 @@ fn list(missing: &[Capability]) -> String {
 mod tests {
     use super::*;
 
-    fn interface(name: &str, xdp: &[u32]) -> Interface {
+    fn interface(name: &str, xdp: &[Xdp]) -> Interface {
         Interface {
             name: name.to_owned(),
             index: 1,
@@ -226,9 +223,11 @@ mod tests {
     #[test]
     fn programs_of_others_are_named() {
         assert!(untaken(&[interface("a", &[])]).is_ok());
-        let taken = untaken(&[interface("a", &[]), interface("b", &[12, 13])]);
+        let program = Xdp { id: 12, mode: "xdpgeneric" };
+        let taken = untaken(&[interface("a", &[]), interface("b", &[program])]);
         let said = taken.expect_err("taken").to_string();
-        assert!(said.starts_with("another XDP program (id 12, 13) is on b: "), "{said}");
+        assert!(said.starts_with("another XDP program (id 12) is on b: "), "{said}");
+        assert!(said.contains("`ip link set dev b xdpgeneric off`"), "{said}");
     }
 
     #[test]
