@@ -1,15 +1,12 @@
 //! The networks that scenarios are played in. The server's host always has number 1 on its
 //! network and the client number 2; see [`Family::address`].
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    os::fd::OwnedFd,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     Family,
     netns::Netns,
-    pass_all,
+    program::Program,
     raw_tcp::RawTcp,
     tap::{self, Tap},
     wire::{Script, Wire},
@@ -51,7 +48,7 @@ pub fn add_addresses(host: &Netns, interface: &str, network: u8, number: u8) {
 /// A virtual cable between two hosts.
 #[derive(Debug)]
 pub struct Veth {
-    _pass_all: Option<OwnedFd>,
+    _peer_program: Option<Program>,
 }
 
 /// How to lay a [`Veth`].
@@ -73,8 +70,8 @@ impl Veth {
         left.ip(&["link", "set", right_name, "netns", &right.path()]);
         left.ip(&["link", "set", left_name, "up"]);
         right.ip(&["link", "set", right_name, "up"]);
-        let pass_all = options.peer_pass.then(|| pass_all::attach(right, right_name));
-        Self { _pass_all: pass_all }
+        let peer_program = options.peer_pass.then(|| Program::xdp(right, right_name));
+        Self { _peer_program: peer_program }
     }
 }
 
@@ -98,14 +95,17 @@ impl Pair {
     pub fn with(options: VethOptions) -> Self {
         let client = Netns::new("client");
         let server = Netns::new("server");
-        let cable = Veth::join((&server, Self::INTERFACE), (&client, "c0"), options);
-        add_addresses(&client, "c0", 0, CLIENT);
+        let cable =
+            Veth::join((&server, Self::INTERFACE), (&client, Self::CLIENT_INTERFACE), options);
+        add_addresses(&client, Self::CLIENT_INTERFACE, 0, CLIENT);
         add_addresses(&server, Self::INTERFACE, 0, SERVER);
         Self { client, server, _cable: cable }
     }
 
     /// The server's interface.
     pub const INTERFACE: &str = "s0";
+    /// The client's.
+    pub const CLIENT_INTERFACE: &str = "c0";
 }
 
 impl Default for Pair {
