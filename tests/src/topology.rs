@@ -1,10 +1,13 @@
 //! The networks that scenarios are played in. The server's host always has number 1 on its
 //! network and the client number 2; see [`Family::address`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
-    Family,
+    Family, eventually,
     netns::Netns,
     program::Program,
     raw_tcp::RawTcp,
@@ -35,14 +38,28 @@ pub fn sockets() -> [SocketAddr; 2] {
 /// Gives an interface its address in both families.
 pub fn add_addresses(host: &Netns, interface: &str, network: u8, number: u8) {
     for (family, length) in [(Family::V4, 24), (Family::V6, 64)] {
-        let address = format!("{}/{length}", family.address(network, number));
-        let mut arguments = vec!["address", "add", &address, "dev", interface];
-        if family == Family::V6 {
-            // Duplicate address detection takes a second in which the address cannot be used.
-            arguments.push("nodad");
-        }
-        host.ip(&arguments);
+        add_address(host, interface, family.address(network, number), length);
     }
+}
+
+/// Gives an interface an address with a prefix of this length, and waits until it can be used.
+pub fn add_address(host: &Netns, interface: &str, address: IpAddr, length: u8) {
+    let prefix = format!("{address}/{length}");
+    let mut arguments = vec!["address", "add", &prefix, "dev", interface];
+    let IpAddr::V6(v6) = address else {
+        host.ip(&arguments);
+        return;
+    };
+    // Duplicate address detection takes a second in which the address cannot be used.
+    arguments.push("nodad");
+    host.ip(&arguments);
+    // The kernel still makes the route to itself later, in a work queue; until then it drops
+    // what comes for the address.
+    let route = format!("{:032x} 80 ", u128::from(v6));
+    eventually("the address can be used", || {
+        let routes = host.enter(|| fs::read_to_string("/proc/thread-self/net/ipv6_route"));
+        routes.expect("read the routes").contains(&route).then_some(())
+    });
 }
 
 /// A virtual cable between two hosts.

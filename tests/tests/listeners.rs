@@ -12,7 +12,7 @@ use cors_tests::{
     policy,
     raw_tcp::offer,
     server::{Recording, Server, recording::Options},
-    topology::{Pair, Scripted, server_at},
+    topology::{Pair, Scripted, add_address, server_at},
 };
 
 const HELLO: &str = "http://api.example.com/v1/hello";
@@ -119,12 +119,7 @@ for_each_family! {
 
         // One that comes later, too.
         let (address, length) = (family.address(0, 77), if family == Family::V4 { 24 } else { 64 });
-        let added = format!("{address}/{length}");
-        let mut command = vec!["address", "add", &added, "dev", Pair::INTERFACE];
-        if family == Family::V6 {
-            command.push("nodad");
-        }
-        pair.server.ip(&command);
+        add_address(&pair.server, Pair::INTERFACE, address, length);
         let at = SocketAddr::new(address, 80);
         eventually("the agent protects the new address", || {
             let protected = agent.status()["protected"].to_string();
@@ -132,6 +127,7 @@ for_each_family! {
         });
         let counted = agent.counted(|| preflight_and_get(&pair, at));
         assert_eq!(counted.get(counter::ANSWERED), 1);
+        let added = format!("{address}/{length}");
         pair.server.ip(&["address", "del", &added, "dev", Pair::INTERFACE]);
         eventually("the agent forgets the address", || {
             let protected = agent.status()["protected"].to_string();
@@ -178,14 +174,7 @@ for_each_family! {
         let at = server_at(family);
         let other = Netns::new("other");
         let length = if family == Family::V4 { 32 } else { 128 };
-        let mut command = vec!["address", "add"];
-        let address = format!("{}/{length}", at.ip());
-        command.extend([&address, "dev", "lo"]);
-        if family == Family::V6 {
-            // Even here the address is not usable at once without.
-            command.push("nodad");
-        }
-        other.ip(&command);
+        add_address(&other, "lo", at.ip(), length);
         let server = Recording::listen(&other, at);
         let agent = Agent::protect(&pair.server, Pair::INTERFACE);
         let counted = agent.counted(|| {
