@@ -13,6 +13,7 @@
 )]
 
 pub mod agent;
+mod bpf;
 pub mod client;
 pub mod counter;
 pub mod netns;

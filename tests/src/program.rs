@@ -4,95 +4,32 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     path::Path,
 };
 
-use crate::netns::Netns;
+use crate::{
+    bpf::{
+        BPF_LINK_CREATE, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_TYPE_ARRAY, BPF_OBJ_PIN,
+        BPF_PROG_LOAD, BPF_PROG_QUERY, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_TCX_EGRESS,
+        BPF_TCX_INGRESS, BPF_XDP, LinkCreate, MapCreate, MapLookup, ObjPin, ProgLoad, ProgQuery,
+        XDP_FLAGS_DRV_MODE, bpf, bpf_fd,
+    },
+    netns::Netns,
+};
 
-const BPF_MAP_CREATE: libc::c_long = 0;
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_OBJ_PIN: libc::c_long = 6;
-const BPF_PROG_QUERY: libc::c_long = 16;
-const BPF_LINK_CREATE: libc::c_long = 28;
-
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
-const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
-const BPF_PROG_TYPE_XDP: u32 = 6;
-const BPF_XDP: u32 = 37;
-const BPF_TCX_INGRESS: u32 = 46;
-const BPF_TCX_EGRESS: u32 = 47;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-
-/// The number that no packet has.
-const NONE: i32 = -1;
-
-/// The part of `union bpf_attr` for `BPF_MAP_CREATE` up to the flags.
-#[repr(C)]
-struct MapCreate {
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-    flags: u32,
+/// What a program does.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// Counts packets, and loses the one with this number, from 0.
+    Count { lost: i32 },
+    /// Sends everything twice.
+    Double,
 }
 
-/// The part of `union bpf_attr` for `BPF_MAP_LOOKUP_ELEM`.
-#[repr(C)]
-struct MapLookup {
-    map_fd: RawFd,
-    pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-/// The part of `union bpf_attr` for `BPF_PROG_LOAD` up to the attach type.
-#[repr(C)]
-#[derive(Default)]
-struct ProgLoad {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-}
-
-/// The part of `union bpf_attr` for `BPF_OBJ_PIN` up to the flags.
-#[repr(C)]
-struct ObjPin {
-    path: u64,
-    fd: RawFd,
-    flags: u32,
-}
-
-/// The part of `union bpf_attr` for `BPF_PROG_QUERY` up to the number of programs.
-#[repr(C)]
-struct ProgQuery {
-    target_ifindex: u32,
-    attach_type: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    count: u32,
-    pad: u32,
-}
-
-/// The part of `union bpf_attr` for `BPF_LINK_CREATE` up to the flags.
-#[repr(C)]
-struct LinkCreate {
-    prog_fd: RawFd,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
+impl Task {
+    /// Counts: no packet has this number.
+    const COUNT: Self = Self::Count { lost: -1 };
 }
 
 /// A program on an interface; dropped, it is gone, unless it was attached without a link.
@@ -106,28 +43,33 @@ impl Program {
     /// An XDP program in native mode, by a link. A veth needs one on its peer before the driver
     /// sends what a native XDP program on this side transmits.
     pub fn xdp(host: &Netns, interface: &str) -> Self {
-        Self::linked(host, interface, BPF_XDP, XDP_FLAGS_DRV_MODE, NONE)
+        Self::linked(host, interface, BPF_XDP, XDP_FLAGS_DRV_MODE, Task::COUNT)
     }
 
     /// The same, and the packet with this number is lost, from 0.
     pub fn losing_incoming(host: &Netns, interface: &str, number: u64) -> Self {
-        Self::linked(host, interface, BPF_XDP, XDP_FLAGS_DRV_MODE, number as i32)
+        Self::linked(host, interface, BPF_XDP, XDP_FLAGS_DRV_MODE, lose(number))
     }
 
     /// Of what leaves the interface, the packet with this number is lost, from 0.
     pub fn losing_outgoing(host: &Netns, interface: &str, number: u64) -> Self {
-        Self::linked(host, interface, BPF_TCX_EGRESS, 0, number as i32)
+        Self::linked(host, interface, BPF_TCX_EGRESS, 0, lose(number))
+    }
+
+    /// What leaves the interface leaves twice.
+    pub fn doubling_outgoing(host: &Netns, interface: &str) -> Self {
+        Self::linked(host, interface, BPF_TCX_EGRESS, 0, Task::Double)
     }
 
     /// A TC program at the end of the row of those that see what comes in.
     pub fn tcx(host: &Netns, interface: &str) -> Self {
-        Self::linked(host, interface, BPF_TCX_INGRESS, 0, NONE)
+        Self::linked(host, interface, BPF_TCX_INGRESS, 0, Task::COUNT)
     }
 
-    fn linked(host: &Netns, interface: &str, hook: u32, flags: u32, lost: i32) -> Self {
+    fn linked(host: &Netns, interface: &str, hook: u32, flags: u32, task: Task) -> Self {
         let attached = host.enter(|| {
             let index = index(interface)?;
-            let (program, counter) = load(hook, lost)?;
+            let (program, counter) = load(hook, index, task)?;
             let mut link = LinkCreate {
                 prog_fd: program.as_raw_fd(),
                 target_ifindex: index,
@@ -144,7 +86,7 @@ impl Program {
     pub fn xdp_by_netlink(host: &Netns, interface: &str) -> Self {
         const PLACE: &str = "/sys/fs/bpf/theirs";
         let loaded = host.enter(|| {
-            let (program, counter) = load(BPF_XDP, NONE)?;
+            let (program, counter) = load(BPF_XDP, 0, Task::COUNT)?;
             let place = CString::new(PLACE)?;
             let mut pin = ObjPin { path: place.as_ptr() as u64, fd: program.as_raw_fd(), flags: 0 };
             bpf(BPF_OBJ_PIN, &mut pin)?;
@@ -208,8 +150,13 @@ fn index(interface: &str) -> io::Result<u32> {
     if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
 }
 
-/// Loads the program, and the map in which it counts.
-fn load(hook: u32, lost: i32) -> io::Result<(OwnedFd, OwnedFd)> {
+/// Packet number `number` is lost.
+const fn lose(number: u64) -> Task {
+    Task::Count { lost: number as i32 }
+}
+
+/// Loads the program for an interface, and the map in which it counts.
+fn load(hook: u32, index: u32, task: Task) -> io::Result<(OwnedFd, OwnedFd)> {
     let counter = bpf_fd(
         BPF_MAP_CREATE,
         &mut MapCreate {
@@ -220,27 +167,11 @@ fn load(hook: u32, lost: i32) -> io::Result<(OwnedFd, OwnedFd)> {
             flags: 0,
         },
     )?;
-    // `XDP_PASS` and `XDP_DROP` here; there `TC_ACT_UNSPEC`, the next one's turn, and
-    // `TC_ACT_SHOT`.
-    let (prog_type, pass, drop) =
-        if hook == BPF_XDP { (BPF_PROG_TYPE_XDP, 2, 1) } else { (BPF_PROG_TYPE_SCHED_CLS, -1, 2) };
-    let insns = [
-        // r1 = the address of the map's one value (BPF_PSEUDO_MAP_VALUE)
-        insn(0x18, 0x21, 0, counter.as_raw_fd()),
-        insn(0, 0, 0, 0),
-        // r2 = 1
-        insn(0xb7, 0x02, 0, 1),
-        // r2 = atomic_fetch_add((u64 *)r1, r2)
-        insn(0xdb, 0x21, 0, 1),
-        // if r2 == lost goto 2 further
-        insn(0x15, 0x02, 2, lost),
-        // r0 = pass; exit
-        insn(0xb7, 0x00, 0, pass),
-        insn(0x95, 0, 0, 0),
-        // r0 = drop; exit
-        insn(0xb7, 0x00, 0, drop),
-        insn(0x95, 0, 0, 0),
-    ];
+    let prog_type = if hook == BPF_XDP { BPF_PROG_TYPE_XDP } else { BPF_PROG_TYPE_SCHED_CLS };
+    let insns = match task {
+        Task::Count { lost } => counting(hook, counter.as_raw_fd(), lost),
+        Task::Double => doubling(index),
+    };
     let program = bpf_fd(
         BPF_PROG_LOAD,
         &mut ProgLoad {
@@ -255,24 +186,48 @@ fn load(hook: u32, lost: i32) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((program, counter))
 }
 
+fn counting(hook: u32, counter: RawFd, lost: i32) -> Vec<u64> {
+    // `XDP_PASS` and `XDP_DROP` here; there `TC_ACT_UNSPEC`, the next one's turn, and
+    // `TC_ACT_SHOT`.
+    let (pass, drop) = if hook == BPF_XDP { (2, 1) } else { (-1, 2) };
+    vec![
+        // r1 = the address of the map's one value (BPF_PSEUDO_MAP_VALUE)
+        insn(0x18, 0x21, 0, counter),
+        insn(0, 0, 0, 0),
+        // r2 = 1
+        insn(0xb7, 0x02, 0, 1),
+        // r2 = atomic_fetch_add((u64 *)r1, r2)
+        insn(0xdb, 0x21, 0, 1),
+        // if r2 == lost goto 2 further
+        insn(0x15, 0x02, 2, lost),
+        // r0 = pass; exit
+        insn(0xb7, 0x00, 0, pass),
+        insn(0x95, 0, 0, 0),
+        // r0 = drop; exit
+        insn(0xb7, 0x00, 0, drop),
+        insn(0x95, 0, 0, 0),
+    ]
+}
+
+fn doubling(index: u32) -> Vec<u64> {
+    vec![
+        // r2 = skb->mark; if r2 != 0 goto the end: it is the double
+        insn(0x61, 0x12, 8, 0),
+        insn(0x55, 0x02, 4, 0),
+        // skb->mark = 1
+        insn(0x62, 0x01, 8, 1),
+        // bpf_clone_redirect(r1, r2 = index, r3 = 0)
+        insn(0xb7, 0x02, 0, index.cast_signed()),
+        insn(0xb7, 0x03, 0, 0),
+        insn(0x85, 0x00, 0, 13),
+        // r0 = TC_ACT_UNSPEC; exit
+        insn(0xb7, 0x00, 0, -1),
+        insn(0x95, 0, 0, 0),
+    ]
+}
+
 /// One instruction.
 fn insn(code: u8, registers: u8, offset: u8, immediate: i32) -> u64 {
     let [a, b, c, d] = immediate.to_le_bytes();
     u64::from_le_bytes([code, registers, offset, 0, a, b, c, d])
-}
-
-/// A call of bpf(2) whose result is a file descriptor.
-fn bpf_fd<T>(command: libc::c_long, attributes: &mut T) -> io::Result<OwnedFd> {
-    let fd = RawFd::try_from(bpf(command, attributes)?).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: the attributes are those of the command, in a `repr(C)` prefix of the kernel's
-    // union whose length is passed along; what they point to lives until the call returns.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

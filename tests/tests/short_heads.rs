@@ -208,3 +208,25 @@ for_each_family! {
         }
     }
 }
+
+/// Each segment of the client's arrives twice, and the room for the answer may be another the
+/// second time. What was answered once must not be handed over as well.
+#[test]
+#[ignore = "the driver passes a double that it cannot answer again, and the connection breaks"]
+fn doubles() {
+    for family in [Family::V4, Family::V6] {
+        let pair = Pair::with(VethOptions { peer_pass: true });
+        let at = server_at(family);
+        let server = Recording::listen(&pair.server, at);
+        let _agent = Setup::new(&pair.server, policy::file(&sockets()))
+            .interface(Pair::INTERFACE)
+            .xdp("native")
+            .start();
+        let _twice = Program::doubling_outgoing(&pair.client, Pair::CLIENT_INTERFACE);
+        for filling in lengths() {
+            for before in [0, 1, 0, 3] {
+                conversation(&pair.client, at, &server, before, filling);
+            }
+        }
+    }
+}
