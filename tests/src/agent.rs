@@ -145,15 +145,12 @@ impl<'a> Setup<'a> {
             Privilege::NobodyWith(capabilities) => {
                 fs::create_dir(&runtime_dir).expect("make a runtime directory");
                 chown(&runtime_dir, Some(NOBODY), Some(NOBODY)).expect("give it to nobody");
-                // Who is not root may not be let in to where the build is.
-                let copy = scratch.path("cors-edge");
-                fs::copy(binary(), &copy).expect("copy the agent");
                 let mut command = Command::new("setpriv");
                 command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
                 for set in ["--inh-caps=-all,", "--ambient-caps=-all,", "--bounding-set=-all,"] {
                     command.arg(list(set, '+', capabilities));
                 }
-                command.arg(copy);
+                command.arg(scratch.copy_program(binary()));
                 command
             }
         };

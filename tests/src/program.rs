@@ -10,10 +10,10 @@ use std::{
 
 use crate::{
     bpf::{
-        BPF_LINK_CREATE, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_TYPE_ARRAY, BPF_OBJ_PIN,
-        BPF_PROG_LOAD, BPF_PROG_QUERY, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP, BPF_TCX_EGRESS,
-        BPF_TCX_INGRESS, BPF_XDP, LinkCreate, MapCreate, MapLookup, ObjPin, ProgLoad, ProgQuery,
-        XDP_FLAGS_DRV_MODE, bpf, bpf_fd,
+        BPF_LINK_CREATE, BPF_LINK_DETACH, BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_TYPE_ARRAY,
+        BPF_OBJ_PIN, BPF_PROG_LOAD, BPF_PROG_QUERY, BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP,
+        BPF_TCX_EGRESS, BPF_TCX_INGRESS, BPF_XDP, LinkCreate, MapCreate, MapLookup, ObjPin,
+        ProgLoad, ProgQuery, XDP_FLAGS_DRV_MODE, bpf, bpf_fd,
     },
     netns::Netns,
 };
@@ -36,7 +36,7 @@ impl Task {
 #[derive(Debug)]
 pub struct Program {
     counter: OwnedFd,
-    _attached: OwnedFd,
+    link: Option<OwnedFd>,
 }
 
 impl Program {
@@ -76,7 +76,7 @@ impl Program {
                 attach_type: hook,
                 flags,
             };
-            Ok(Self { counter, _attached: bpf_fd(BPF_LINK_CREATE, &mut link)? })
+            Ok(Self { counter, link: Some(bpf_fd(BPF_LINK_CREATE, &mut link)?) })
         });
         attached.unwrap_or_else(|error: io::Error| panic!("a program on {interface}: {error}"))
     }
@@ -90,7 +90,7 @@ impl Program {
             let place = CString::new(PLACE)?;
             let mut pin = ObjPin { path: place.as_ptr() as u64, fd: program.as_raw_fd(), flags: 0 };
             bpf(BPF_OBJ_PIN, &mut pin)?;
-            Ok(Self { counter, _attached: program })
+            Ok(Self { counter, link: None })
         });
         let loaded = loaded.unwrap_or_else(|error: io::Error| panic!("pin a program: {error}"));
         host.ip(&["link", "set", "dev", interface, "xdpgeneric", "pinned", PLACE]);
@@ -110,6 +110,16 @@ impl Program {
         };
         bpf(BPF_MAP_LOOKUP_ELEM, &mut lookup).expect("read a counter");
         value
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Closing the link is not enough: a child that another test is just starting has a copy of
+        // every descriptor until it runs its program.
+        if let Some(link) = &self.link {
+            bpf(BPF_LINK_DETACH, &mut link.as_raw_fd()).ok();
+        }
     }
 }
 

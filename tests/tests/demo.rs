@@ -145,12 +145,9 @@ fn interrupted_it_leaves_nothing() {
 #[test]
 fn who_is_not_root_is_told_what_to_do() {
     let scratch = Scratch::new("demo");
-    // Who is not root may not be let in to where the build is.
-    let copy = scratch.path("xtask");
-    fs::copy(xtask(), &copy).expect("copy the binary");
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(copy)
+        .arg(scratch.copy_program(xtask()))
         .arg("demo")
         .current_dir("/")
         .output()
