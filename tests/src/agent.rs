@@ -2,8 +2,9 @@
 
 use std::{
     env,
-    fs::File,
-    path::PathBuf,
+    fs::{self, File},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
@@ -33,12 +34,55 @@ pub struct Setup<'a> {
     xdp: &'a str,
     drain: &'a str,
     more: Vec<&'a str>,
+    privilege: Privilege<'a>,
+    runtime_dir: Option<&'a Path>,
 }
+
+/// What the agent may do. The names of capabilities are those of setpriv(1).
+#[derive(Clone, Copy, Debug)]
+enum Privilege<'a> {
+    Root,
+    RootWithout(&'a [&'a str]),
+    NobodyWith(&'a [&'a str]),
+}
+
+/// User and group of `nobody`.
+const NOBODY: u32 = 65_534;
 
 impl<'a> Setup<'a> {
     /// On this host, with this policy file.
     pub fn new(host: &'a Netns, policy: String) -> Self {
-        Self { host, policy, interfaces: Vec::new(), xdp: "auto", drain: "0", more: Vec::new() }
+        Self {
+            host,
+            policy,
+            interfaces: Vec::new(),
+            xdp: "auto",
+            drain: "0",
+            more: Vec::new(),
+            privilege: Privilege::Root,
+            runtime_dir: None,
+        }
+    }
+
+    /// With its status socket in this directory instead of one of its own.
+    #[must_use]
+    pub fn runtime_dir(mut self, directory: &'a Path) -> Self {
+        self.runtime_dir = Some(directory);
+        self
+    }
+
+    /// As root who lacks these capabilities.
+    #[must_use]
+    pub fn root_without(mut self, capabilities: &'a [&'a str]) -> Self {
+        self.privilege = Privilege::RootWithout(capabilities);
+        self
+    }
+
+    /// As a user who has these capabilities and no others.
+    #[must_use]
+    pub fn nobody_with(mut self, capabilities: &'a [&'a str]) -> Self {
+        self.privilege = Privilege::NobodyWith(capabilities);
+        self
     }
 
     /// On this interface, too.
@@ -99,9 +143,28 @@ impl<'a> Setup<'a> {
 
     fn command(&self, scratch: &Scratch) -> Command {
         let config = scratch.write("policy.toml", &self.policy);
-        let mut command = Command::new(binary());
+        let runtime_dir = self.runtime_dir.map_or_else(|| scratch.path("run"), Path::to_owned);
+        let mut command = match self.privilege {
+            Privilege::Root => edge(),
+            Privilege::RootWithout(capabilities) => {
+                let mut command = Command::new("setpriv");
+                command.arg(list("--bounding-set=", '-', capabilities)).arg(binary());
+                command
+            }
+            Privilege::NobodyWith(capabilities) => {
+                fs::create_dir(&runtime_dir).expect("make a runtime directory");
+                chown(&runtime_dir, Some(NOBODY), Some(NOBODY)).expect("give it to nobody");
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+                for set in ["--inh-caps=-all,", "--ambient-caps=-all,", "--bounding-set=-all,"] {
+                    command.arg(list(set, '+', capabilities));
+                }
+                command.arg(scratch.copy_program(binary()));
+                command
+            }
+        };
         command.args(["run", "--xdp", self.xdp, "--drain", self.drain]).arg("--config").arg(config);
-        command.arg("--runtime-dir").arg(scratch.path("run"));
+        command.arg("--runtime-dir").arg(runtime_dir);
         for interface in &self.interfaces {
             command.args(["--interface", interface]);
         }
@@ -122,7 +185,7 @@ impl Agent {
     }
 
     fn try_status(&self) -> Option<Value> {
-        let mut command = Command::new(binary());
+        let mut command = edge();
         command.args(["status", "--json", "--runtime-dir"]).arg(self.scratch.path("run"));
         self.host.prepare(&mut command);
         let output = command.output().ok()?;
@@ -132,6 +195,16 @@ impl Agent {
     /// What `cors-edge status --json` says.
     pub fn status(&self) -> Value {
         self.try_status().unwrap_or_else(|| panic!("the agent gives no status\n{}", self.log()))
+    }
+
+    /// What `cors-edge status` says to people.
+    pub fn said(&self, arguments: &[&str]) -> String {
+        let mut command = edge();
+        command.args(["status", "--runtime-dir"]).arg(self.scratch.path("run")).args(arguments);
+        self.host.prepare(&mut command);
+        let output = command.output().expect("run the agent's status command");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Every counter's total.
@@ -208,6 +281,17 @@ impl Drop for Agent {
             }
         }
     }
+}
+
+/// An argument of setpriv(1): a list of capabilities, each with a sign.
+fn list(option: &str, sign: char, capabilities: &[&str]) -> String {
+    let signed: Vec<_> = capabilities.iter().map(|name| format!("{sign}{name}")).collect();
+    format!("{option}{}", signed.join(","))
+}
+
+/// A command of the agent's binary, without arguments.
+pub fn edge() -> Command {
+    Command::new(binary())
 }
 
 /// The agent's binary: `CORS_EDGE_BIN`, or the release build beside the tests.

@@ -13,15 +13,16 @@
 )]
 
 pub mod agent;
+mod bpf;
 pub mod browsers;
 pub mod client;
 pub mod counter;
 pub mod date;
 pub mod netns;
 pub mod packet;
-pub mod pass_all;
 pub mod policy;
 pub mod process;
+pub mod program;
 pub mod raw_tcp;
 pub mod scratch;
 pub mod server;

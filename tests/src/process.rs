@@ -45,9 +45,14 @@ impl Process {
     }
 
     /// Asks it to end and waits until it does.
-    pub fn terminate(mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
-        eventually("the child ends after SIGTERM", || self.ended())
+    pub fn terminate(self) -> ExitStatus {
+        self.end_by(Signal::SIGTERM)
+    }
+
+    /// The same by another signal.
+    pub fn end_by(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        eventually(&format!("the child ends after {signal}"), || self.ended())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process,
+    process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -36,6 +36,17 @@ impl Scratch {
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).expect("write a temporary file");
+        path
+    }
+
+    /// Copies a program, so that anybody can run it: who is not root may not be let in to where
+    /// the build is.
+    pub fn copy_program(&self, from: impl AsRef<Path>) -> PathBuf {
+        let path = self.path("program");
+        // By a process of its own: a file that is open for writing cannot be run, and children
+        // that other tests are just starting have every file of this process open.
+        let status = Command::new("cp").arg(from.as_ref()).arg(&path).status();
+        assert!(status.expect("run cp").success(), "copy {}", from.as_ref().display());
         path
     }
 

@@ -2,14 +2,14 @@
 //! network and the client number 2; see [`Family::address`].
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
-    os::fd::OwnedFd,
 };
 
 use crate::{
-    Family,
+    Family, eventually,
     netns::Netns,
-    pass_all,
+    program::Program,
     raw_tcp::RawTcp,
     tap::{self, Tap},
     wire::{Script, Wire},
@@ -38,20 +38,34 @@ pub fn sockets() -> [SocketAddr; 2] {
 /// Gives an interface its address in both families.
 pub fn add_addresses(host: &Netns, interface: &str, network: u8, number: u8) {
     for (family, length) in [(Family::V4, 24), (Family::V6, 64)] {
-        let address = format!("{}/{length}", family.address(network, number));
-        let mut arguments = vec!["address", "add", &address, "dev", interface];
-        if family == Family::V6 {
-            // Duplicate address detection takes a second in which the address cannot be used.
-            arguments.push("nodad");
-        }
-        host.ip(&arguments);
+        add_address(host, interface, family.address(network, number), length);
     }
+}
+
+/// Gives an interface an address with a prefix of this length, and waits until it can be used.
+pub fn add_address(host: &Netns, interface: &str, address: IpAddr, length: u8) {
+    let prefix = format!("{address}/{length}");
+    let mut arguments = vec!["address", "add", &prefix, "dev", interface];
+    let IpAddr::V6(v6) = address else {
+        host.ip(&arguments);
+        return;
+    };
+    // Duplicate address detection takes a second in which the address cannot be used.
+    arguments.push("nodad");
+    host.ip(&arguments);
+    // The kernel still makes the route to itself later, in a work queue; until then it drops
+    // what comes for the address.
+    let route = format!("{:032x} 80 ", u128::from(v6));
+    eventually("the address can be used", || {
+        let routes = host.enter(|| fs::read_to_string("/proc/thread-self/net/ipv6_route"));
+        routes.expect("read the routes").contains(&route).then_some(())
+    });
 }
 
 /// A virtual cable between two hosts.
 #[derive(Debug)]
 pub struct Veth {
-    _pass_all: Option<OwnedFd>,
+    _peer_program: Option<Program>,
 }
 
 /// How to lay a [`Veth`].
@@ -73,8 +87,8 @@ impl Veth {
         left.ip(&["link", "set", right_name, "netns", &right.path()]);
         left.ip(&["link", "set", left_name, "up"]);
         right.ip(&["link", "set", right_name, "up"]);
-        let pass_all = options.peer_pass.then(|| pass_all::attach(right, right_name));
-        Self { _pass_all: pass_all }
+        let peer_program = options.peer_pass.then(|| Program::xdp(right, right_name));
+        Self { _peer_program: peer_program }
     }
 }
 
@@ -98,14 +112,17 @@ impl Pair {
     pub fn with(options: VethOptions) -> Self {
         let client = Netns::new("client");
         let server = Netns::new("server");
-        let cable = Veth::join((&server, Self::INTERFACE), (&client, "c0"), options);
-        add_addresses(&client, "c0", 0, CLIENT);
+        let cable =
+            Veth::join((&server, Self::INTERFACE), (&client, Self::CLIENT_INTERFACE), options);
+        add_addresses(&client, Self::CLIENT_INTERFACE, 0, CLIENT);
         add_addresses(&server, Self::INTERFACE, 0, SERVER);
         Self { client, server, _cable: cable }
     }
 
     /// The server's interface.
     pub const INTERFACE: &str = "s0";
+    /// The client's.
+    pub const CLIENT_INTERFACE: &str = "c0";
 }
 
 impl Default for Pair {

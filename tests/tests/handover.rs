@@ -7,6 +7,7 @@ use cors_tests::{
     client::{Http, curl, preflight_arguments},
     counter, for_each_family,
     netns::Netns,
+    packet::flags,
     policy,
     raw_tcp::offer,
     server::{Recording, Server},
@@ -16,8 +17,12 @@ use cors_tests::{
 /// Starts a real server on one address.
 type Start = fn(&Netns, SocketAddr) -> Server;
 
-const SERVERS: [Start; 3] =
-    [|host, at| Server::nginx(host, &[at]), |host, at| Server::apache(host, &[at]), Server::python];
+const SERVERS: [Start; 4] = [
+    |host, at| Server::nginx(host, &[at]),
+    |host, at| Server::apache(host, &[at]),
+    Server::python,
+    Server::node,
+];
 
 const HELLO: &str = "http://api.example.com/v1/hello";
 
@@ -172,6 +177,44 @@ for_each_family! {
                 Some(scale) => assert!(word(&format!("wscale:7,{scale}")), "{socket}"),
                 None => assert!(!socket.contains("wscale"), "{socket}"),
             }
+        }
+    }
+
+    /// Only the segment at the next byte can become a connection: one that comes before its turn
+    /// is dropped, and taken when the client sends it again.
+    fn a_segment_that_overtakes_is_taken_when_it_is_sent_again(family) {
+        let net = Scripted::new();
+        let server = Recording::listen(&net.server, server_at(family));
+        let agent = Agent::protect(&net.server, Scripted::INTERFACE);
+        let put = policy::put("/v1/item", b"the body");
+        let (first, second) = put.split_at(40);
+        for (port, preflights) in [(40_000, 0), (40_001, 1), (40_002, 3)] {
+            let mut tcp = net.connection(family, port);
+            tcp.handshake(offer::USUAL);
+            for _ in 0..preflights {
+                tcp.data(&policy::preflight("/v1/item"));
+                assert!(tcp.expect_data().payload.starts_with(b"HTTP/1.1 204"));
+            }
+            let early = {
+                let mut early = tcp.segment(flags::ACK | flags::PSH, second);
+                early.seq = early.seq.wrapping_add(first.len() as u32);
+                early
+            };
+            let counted = agent.counted(|| {
+                tcp.send(&early);
+                tcp.expect_silence();
+            });
+            assert_eq!(counted.get(counter::HANDED_OVER), 0, "{:?}", counted.nonzero());
+            let counted = agent.counted(|| {
+                tcp.data(first);
+                assert_eq!(tcp.expect("an acknowledgement").ack, tcp.snd_nxt);
+                tcp.advance(early);
+                tcp.expect_until(b"recorded");
+            });
+            assert_eq!(counted.get(counter::HANDED_OVER), 1);
+            let requests = server.take();
+            assert_eq!(requests.len(), 1);
+            assert_eq!([&requests[0].head[..], &requests[0].body].concat(), put);
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Start, measure, refuse to start, stop.
+//! What an agent that measures does, whom it needs to be, and what outlives it.
 
 use cors_tests::{
     agent::{Agent, Setup},
     client::Http,
-    counter, eventually, for_each_family,
-    netns::Netns,
-    pass_all, policy,
+    counter, eventually, for_each_family, policy,
+    program::{self, Program},
     raw_tcp::offer,
     server::Recording,
     topology::{
@@ -81,7 +80,7 @@ for_each_family! {
         assert_eq!(server.take().len(), 1);
         assert_eq!(agent.log().matches("s0 is gone").count(), 1);
         agent.stop();
-        assert!(is_bare(&pair.server, Pair::INTERFACE));
+        assert_eq!(program::count(&pair.server, Pair::INTERFACE), 0);
     }
 
     /// Connections that were begun before the end are served after it: their next request, which
@@ -151,6 +150,29 @@ for_each_family! {
         assert_eq!(counters.get(counter::SYN_ACK), 0);
         assert_eq!(server.take().len(), 2);
     }
+
+    /// Root is not needed at run time: three capabilities are, in whichever mode.
+    fn an_unprivileged_user_with_three_capabilities(family) {
+        for (xdp, peer_pass) in [("generic", false), ("native", true)] {
+            let pair = Pair::with(VethOptions { peer_pass });
+            let at = server_at(family);
+            let server = Recording::listen(&pair.server, at);
+            let agent = Setup::new(&pair.server, policy::file(&sockets()))
+                .interface(Pair::INTERFACE)
+                .xdp(xdp)
+                .nobody_with(&["bpf", "net_admin", "perfmon"])
+                .start();
+            let counted = agent.counted(|| {
+                let mut http = Http::connect(&pair.client, at);
+                assert!(http.ask(&policy::preflight("/v1/item")).is_cors());
+                assert_eq!(http.ask(&policy::get("/v1/item")).body, b"recorded");
+            });
+            assert_eq!(counted.get(counter::ANSWERED), 1);
+            assert_eq!(counted.get(counter::HANDED_OVER), 1);
+            assert_eq!(server.take().len(), 1);
+            agent.stop();
+        }
+    }
 }
 
 /// The interfaces that an agent is on.
@@ -174,7 +196,7 @@ fn an_interface_that_comes_back_taken_is_waited_for() {
     eventually("the agent notices", || attached(&agent).is_empty().then_some(()));
     let cable = VethOptions::default();
     let _cable = Veth::join((&pair.server, "new"), (&pair.client, "c0"), cable);
-    let theirs = pass_all::attach(&pair.server, "new");
+    let theirs = Program::xdp(&pair.server, "new");
     pair.server.ip(&["link", "set", "new", "down"]);
     pair.server.ip(&["link", "set", "new", "name", Pair::INTERFACE, "up"]);
     eventually("the agent says why it is not on the interface", || {
@@ -186,101 +208,4 @@ fn an_interface_that_comes_back_taken_is_waited_for() {
         (attached(&agent) == [Pair::INTERFACE]).then_some(())
     });
     agent.stop();
-}
-
-/// Whether any program is on the interface, by XDP or by TC.
-fn is_bare(host: &Netns, interface: &str) -> bool {
-    let link = host.ip(&["-details", "link", "show", interface]);
-    let filters = host.run("tc", &["filter", "show", "dev", interface, "ingress"]);
-    !link.contains("xdp") && filters.trim().is_empty()
-}
-
-#[test]
-fn a_stopped_agent_leaves_nothing_attached() {
-    let pair = Pair::new();
-    assert!(is_bare(&pair.server, Pair::INTERFACE));
-    for _ in 0..2 {
-        let agent = Agent::protect(&pair.server, Pair::INTERFACE);
-        assert!(!is_bare(&pair.server, Pair::INTERFACE));
-        agent.stop();
-        assert!(is_bare(&pair.server, Pair::INTERFACE));
-    }
-}
-
-#[test]
-fn every_signal_that_ends_it_leaves_nothing_behind() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let pair = Pair::new();
-        Agent::protect(&pair.server, Pair::INTERFACE).stop_by(signal);
-        assert!(is_bare(&pair.server, Pair::INTERFACE), "{signal}");
-    }
-}
-
-#[test]
-fn the_status_says_what_runs() {
-    let pair = Pair::new();
-    let agent = Agent::protect(&pair.server, Pair::INTERFACE);
-    let status = agent.status();
-    assert_eq!(status["mode"], "sidecar");
-    assert_eq!(status["measure"], false);
-    assert_eq!(status["policy"]["policies"], 1);
-    let mut protected: Vec<_> = sockets().iter().map(ToString::to_string).collect();
-    protected.sort();
-    let mut said: Vec<_> = status["protected"]
-        .as_array()
-        .expect("a list of sockets")
-        .iter()
-        .filter_map(|socket| socket.as_str().map(ToOwned::to_owned))
-        .collect();
-    said.sort();
-    assert_eq!(said, protected);
-    assert_eq!(status["interfaces"].as_array().map(Vec::len), Some(1));
-}
-
-/// One clear sentence, with what it is about.
-fn refuses(setup: Setup<'_>, about: &str) {
-    let (code, said) = setup.refuse();
-    assert_ne!(code, 0, "{said}");
-    assert!(said.contains(about), "it does not name `{about}`:\n{said}");
-    assert!(!said.contains("panicked"), "{said}");
-}
-
-#[test]
-fn it_refuses_an_interface_that_does_not_exist() {
-    let pair = Pair::new();
-    refuses(Setup::new(&pair.server, policy::file(&sockets())).interface("nosuch0"), "nosuch0");
-}
-
-#[test]
-fn it_refuses_an_interface_without_ethernet() {
-    let pair = Pair::new();
-    pair.server.ip(&["tuntap", "add", "mode", "tun", "name", "tun9"]);
-    let setup = Setup::new(&pair.server, policy::file(&sockets())).interface("tun9");
-    refuses(setup, "tun9 has no Ethernet frames");
-}
-
-#[test]
-fn it_refuses_to_run_without_syn_cookies() {
-    let pair = Pair::new();
-    pair.server.sysctl("net/ipv4/tcp_syncookies", "0");
-    let setup = Setup::new(&pair.server, policy::file(&sockets())).interface(Pair::INTERFACE);
-    refuses(setup, "tcp_syncookies");
-}
-
-#[test]
-fn it_refuses_to_replace_the_program_of_somebody_else() {
-    let pair = Pair::new();
-    let theirs = pass_all::attach(&pair.server, Pair::INTERFACE);
-    let setup = Setup::new(&pair.server, policy::file(&sockets())).interface(Pair::INTERFACE);
-    refuses(setup, Pair::INTERFACE);
-    let link = pair.server.ip(&["link", "show", Pair::INTERFACE]);
-    assert!(link.contains("xdp"), "{link}");
-    drop(theirs);
-}
-
-#[test]
-fn it_refuses_a_policy_with_errors() {
-    let pair = Pair::new();
-    let broken = policy::file(&sockets()).replace("max_age = 600", "max_age = -1");
-    refuses(Setup::new(&pair.server, broken).interface(Pair::INTERFACE), "max_age");
 }

@@ -17,8 +17,9 @@ mod ifla {
     pub(super) const VLAN_ID: u16 = 1;
     pub(super) const VLAN_PROTOCOL: u16 = 5;
     pub(super) const XDP: u16 = 43;
-    /// Of the one program, or of one for each mode.
-    pub(super) const XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
+    pub(super) const XDP_DRV_PROG_ID: u16 = 5;
+    pub(super) const XDP_SKB_PROG_ID: u16 = 6;
+    pub(super) const XDP_HW_PROG_ID: u16 = 7;
 }
 
 /// Attributes of an address (`include/uapi/linux/if_addr.h`).
@@ -62,8 +63,17 @@ pub struct Interface {
     pub kind: Option<String>,
     /// What it stands for, if it is a VLAN on an interface of this network namespace.
     pub vlan: Option<Vlan>,
-    /// Ids of the XDP programs on it.
-    pub xdp: Vec<u32>,
+    /// The XDP programs on it.
+    pub xdp: Vec<Xdp>,
+}
+
+/// An XDP program on an interface; there may be one for each mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Xdp {
+    /// Its id, as `bpftool prog` shows it.
+    pub id: u32,
+    /// The word for its mode that `ip link set` takes; by the word `xdp` it may miss the program.
+    pub mode: &'static str,
 }
 
 impl Interface {
@@ -109,12 +119,15 @@ pub fn addresses() -> io::Result<Vec<(u32, IpAddr)>> {
 fn link(head: &[u8], attributes: &Attributes<'_>) -> Option<Interface> {
     let nested = |kind| Attributes::nested(attributes.find(kind).unwrap_or_default());
     let kind = nested(ifla::LINKINFO).find(ifla::INFO_KIND).map(text);
-    let mut xdp: Vec<u32> = nested(ifla::XDP)
-        .filter(|(kind, _)| ifla::XDP_PROG_IDS.contains(kind))
-        .filter_map(|(_, id)| u32_at(id, 0))
-        .collect();
-    xdp.sort_unstable();
-    xdp.dedup();
+    let xdp = nested(ifla::XDP).filter_map(|(kind, id)| {
+        let mode = match kind {
+            ifla::XDP_DRV_PROG_ID => "xdpdrv",
+            ifla::XDP_SKB_PROG_ID => "xdpgeneric",
+            ifla::XDP_HW_PROG_ID => "xdpoffload",
+            _ => return None,
+        };
+        Some(Xdp { id: u32_at(id, 0)?, mode })
+    });
     let flags = u32_at(head, 8)?;
     Some(Interface {
         name: text(attributes.find(ifla::IFNAME)?),
@@ -129,7 +142,7 @@ fn link(head: &[u8], attributes: &Attributes<'_>) -> Option<Interface> {
         up: flags & libc::IFF_UP as u32 != 0,
         vlan: if kind.as_deref() == Some("vlan") { vlan(attributes) } else { None },
         kind,
-        xdp,
+        xdp: xdp.collect(),
     })
 }
 

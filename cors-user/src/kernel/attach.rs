@@ -54,7 +54,7 @@ impl fmt::Display for Mode {
 pub enum AttachError {
     /// Another program came in between.
     #[error(
-        "another XDP program is on {interface}: detach it (`ip link set dev {interface} xdp off`, \
+        "another XDP program is on {interface}: detach it (`ip link show dev {interface}` names it, \
          or stop what attached it), or leave the interface out"
     )]
     Taken {

@@ -10,7 +10,8 @@ use super::{LoadError, ProgramsError, attach::Wish, kfunc::KfuncError, object::S
 use crate::host::{
     Interface,
     capability::{self, Capability},
-    interface, realtime, sysctl,
+    interface::{self, Xdp},
+    realtime, sysctl,
 };
 
 /// Why the agent does not start.
@@ -30,14 +31,15 @@ pub enum Refusal {
     /// A program of somebody else.
     #[error(
         "another XDP program (id {}) is on {interface}: detach it (`ip link set dev {interface} \
-         xdp off`, or stop what attached it), or leave the interface out",
-        join(.ids)
+         {} off`, or stop what attached it), or leave the interface out",
+        program.id,
+        program.mode
     )]
     XdpTaken {
         /// The interface.
         interface: String,
-        /// The programs' ids, as `bpftool prog` shows them.
-        ids: Vec<u32>,
+        /// The program.
+        program: Xdp,
     },
     /// An interface without Ethernet headers.
     #[error(
@@ -153,8 +155,10 @@ pub fn suitable(interface: &Interface, wish: Wish) -> Result<(), Refusal> {
     if !interface.is_ethernet() {
         return Err(Refusal::NotEthernet { interface: name.clone(), link_type: *link_type });
     }
-    if wish != Wish::Off && !xdp.is_empty() {
-        return Err(Refusal::XdpTaken { interface: name.clone(), ids: xdp.clone() });
+    if wish != Wish::Off
+        && let Some(program) = xdp.first()
+    {
+        return Err(Refusal::XdpTaken { interface: name.clone(), program: *program });
     }
     Ok(())
 }
@@ -193,10 +197,6 @@ impl Refusal {
     }
 }
 
-fn join(ids: &[u32]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 fn list(missing: &[Capability]) -> String {
     let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     format!("{names} {}", if missing.len() == 1 { "is" } else { "are" })
@@ -224,9 +224,11 @@ mod tests {
 
     #[test]
     fn programs_of_others_are_named() {
-        let taken = Interface { xdp: vec![12, 13], ..Interface::card("b", 1) };
+        let program = Xdp { id: 12, mode: "xdpgeneric" };
+        let taken = Interface { xdp: vec![program], ..Interface::card("b", 1) };
         let said = suitable(&taken, Wish::Auto).expect_err("taken").to_string();
-        assert!(said.starts_with("another XDP program (id 12, 13) is on b: "), "{said}");
+        assert!(said.starts_with("another XDP program (id 12) is on b: "), "{said}");
+        assert!(said.contains("`ip link set dev b xdpgeneric off`"), "{said}");
         assert!(suitable(&taken, Wish::Off).is_ok());
         assert!(suitable(&Interface::card("a", 1), Wish::Auto).is_ok());
     }

@@ -115,6 +115,15 @@ mod tests {
         assert_eq!(marked_calls(&code), [32]);
     }
 
+    /// Type information without the function stands for an older kernel's.
+    #[test]
+    fn a_kernel_without_the_function_is_told_from_a_broken_one() {
+        let error = id(&Btf::new()).expect_err("no such function");
+        assert!(matches!(error, KfuncError::Absent { name: kfunc::NAME }), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("bpf_sk_assign_tcp_reqsk") && said.contains("6.9"), "{said}");
+    }
+
     #[test]
     fn the_embedded_object_has_exactly_one() {
         let mut elf = super::super::object::EMBEDDED.to_vec();

@@ -101,6 +101,16 @@ DocumentRoot {dir}/www
         Self::start(host, command, files, "output.log")
     }
 
+    /// Node's `http` module.
+    pub fn node(host: &Netns, listen: SocketAddr) -> Self {
+        let files = Self::files("node");
+        let script = files.write("server.js", include_str!("server.js"));
+        let mut command = Command::new("node");
+        command.arg(script).arg(files.path("www"));
+        command.args([listen.ip().to_string(), listen.port().to_string()]);
+        Self::start(host, command, files, "output.log")
+    }
+
     /// A document root with one file, `/v1/hello`.
     fn files(name: &str) -> Scratch {
         let files = Scratch::new(name);

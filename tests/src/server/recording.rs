@@ -6,20 +6,22 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
     sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use nix::sys::socket::{
-    Backlog, SockaddrStorage, bind, listen, setsockopt,
+    Backlog, Shutdown, SockaddrStorage, bind, listen, setsockopt, shutdown,
     sockopt::{Ipv6V6Only, ReusePort},
 };
 
-use crate::{eventually, netns::Netns, socket};
+use crate::{netns::Netns, socket};
 
 /// A server; closed when dropped, with all its connections left to themselves.
 #[derive(Debug)]
 pub struct Recording {
     listener: Arc<TcpListener>,
+    acceptor: JoinHandle<()>,
     requests: Requests,
 }
 
@@ -60,7 +62,7 @@ impl Recording {
             Arc::new(listener.unwrap_or_else(|error| panic!("listen on {address}: {error}")));
         let requests = Requests::default();
         let (accepting, record) = (Arc::downgrade(&listener), Arc::clone(&requests));
-        host.enter_detached(move || {
+        let acceptor = host.enter_detached(move || {
             // The socket is closed as soon as the owner drops it: this holds it only for the
             // time of a call that does not wait.
             while let Some(listener) = accepting.upgrade() {
@@ -70,13 +72,13 @@ impl Recording {
                     Ok((stream, client)) => {
                         let record = Arc::clone(&record);
                         // A connection that breaks is for the client's side of the test to see.
-                        std::thread::spawn(move || serve(stream, client, &record).ok());
+                        thread::spawn(move || serve(stream, client, &record).ok());
                     }
-                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                    Err(_) => thread::sleep(Duration::from_millis(1)),
                 }
             }
         });
-        Self { listener, requests }
+        Self { listener, acceptor, requests }
     }
 
     /// Takes what has arrived so far.
@@ -89,11 +91,15 @@ impl Recording {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Stops listening; returns when the socket is closed.
+    /// Stops listening; returns when the kernel has no listener any more.
     pub fn close(self) {
-        let listener = Arc::downgrade(&self.listener);
-        drop(self);
-        eventually("the listener is closed", || listener.upgrade().is_none().then_some(()));
+        let Self { listener, acceptor, .. } = self;
+        // Closing is not enough: a child that another test is just starting has a copy of every
+        // descriptor until it runs its program.
+        shutdown(listener.as_raw_fd(), Shutdown::Both).expect("stop listening");
+        drop(listener);
+        // It ends as soon as it finds the listener gone, and may have been the last to hold it.
+        acceptor.join().expect("the acceptor ends");
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command},
     thread,
@@ -12,15 +11,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    sys::{
-        prctl,
-        signal::{Signal, kill},
-    },
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
 
-use super::policy::Policy;
+use super::{child::tie, policy::Policy};
 use crate::shell::output;
 
 /// Long enough for a slow machine to load the programs; only there so that nothing hangs.
@@ -49,11 +45,9 @@ impl Agent {
             .arg(&runtime_dir)
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);
-        // SAFETY: between fork and exec it makes one system call and allocates nothing.
-        unsafe {
-            command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
-        }
-        let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let child = tie(&mut command)
+            .spawn()
+            .with_context(|| format!("cannot run {}", program.display()))?;
         let mut agent = Self { child, program: program.to_owned(), runtime_dir, log };
         agent.wait_until_ready()?;
         Ok(agent)
@@ -79,11 +73,9 @@ impl Agent {
 
     /// What its programs have counted so far.
     pub(super) fn counters(&self) -> Result<Counters> {
-        let status = output(
-            Command::new(&self.program)
-                .args(["status", "--json", "--runtime-dir"])
-                .arg(&self.runtime_dir),
-        )?;
+        let mut command = Command::new(&self.program);
+        command.args(["status", "--json", "--runtime-dir"]).arg(&self.runtime_dir);
+        let status = output(tie(&mut command))?;
         let status: Value = serde_json::from_str(&status).context("the status is not JSON")?;
         let counters = status["counters"].as_object().context("the status has no counters")?;
         let counter = |(name, value): (&String, &Value)| Some((name.clone(), value.as_u64()?));

@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
+use super::child::tie;
 use crate::shell::output;
 
 /// What to ask.
@@ -62,7 +63,7 @@ pub(super) fn ask(requests: &[&Request], address: &str, scratch: &Path) -> Resul
         }
         curl.arg(format!("http://{}{}", request.host, request.path));
     }
-    let written = output(&mut curl)?;
+    let written = output(tie(&mut curl))?;
     let mut exchanges = Vec::new();
     for (index, line) in written.lines().enumerate() {
         let (status, connections) = line.split_once(' ').context("curl wrote something else")?;

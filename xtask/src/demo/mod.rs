@@ -4,9 +4,9 @@
 //! with the last process in them, and every process that is started here dies with this one. So
 //! there is nothing to clean up, also after Ctrl-C or a kill.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod agent_process;
+mod child;
 mod client;
 mod namespace;
 mod origin;
@@ -32,7 +33,11 @@ const SCRATCH: &str = "/run";
 const ADDRESS: &str = "127.0.0.1:80";
 
 #[derive(Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Show this agent, which is built already, instead of building one
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+}
 
 /// Who answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +54,26 @@ struct Scene {
     requests: Vec<(Request, Answerer)>,
 }
 
-pub(crate) fn run(_: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     if !is_root() {
         bail!(
             "the demonstration makes a network namespace and loads programs into the kernel, \
              which only root may do. Please run\n    sudo env \"PATH=$PATH\" cargo xtask demo"
         );
     }
-    setup::prepare(Purpose::Demo)?;
-    build_agent()?;
+    let program = if let Some(built) = &options.agent {
+        built.canonicalize().with_context(|| format!("there is no agent at {}", built.display()))?
+    } else {
+        setup::prepare(Purpose::Demo)?;
+        build_agent()?;
+        agent()
+    };
     let policy = Policy::example(&workspace().join("cors-user/src/config/example.toml"), ADDRESS)?;
 
     say("a network namespace of its own: nothing of this reaches your interfaces");
     namespace::enter(SCRATCH)?;
     let origin = Origin::listen(ADDRESS)?;
-    let agent = Agent::start(&agent(), &policy, Path::new(SCRATCH))?;
+    let agent = Agent::start(&program, &policy, Path::new(SCRATCH))?;
 
     let mut report = Report::new();
     report.opening(&policy, ADDRESS);

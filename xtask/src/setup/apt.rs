@@ -27,6 +27,8 @@ const TEST: &[Need] = &[
     need("nginx", "nginx-light"),
     need("apache2", "apache2-bin"),
     need("python3", "python3-minimal"),
+    need("node", "nodejs"),
+    need("setpriv", "util-linux"),
 ];
 const BENCH: &[Need] = &[need("nginx", "nginx-light"), need("wrk", "wrk")];
 
