@@ -1,15 +1,14 @@
 //! The four lists of a policy, from text to model: each element judged, repetitions and rules
 //! that do nothing pointed out. Pure.
 
+use cors_common::policy::DRIVER_TEXT_MAX;
+
 use super::cover::covers;
 use super::danger::Permissions;
-use super::model::{Expose, Headers, Methods, OriginPattern, Origins};
+use super::model::{Expose, Headers, Methods, OriginPattern, Origins, WildcardPort};
 use super::names::{self, NameError};
-use super::origin::{self, MAX_ORIGIN, Origin};
+use super::origin::{self, Origin};
 use super::problem::{At, Problems, Reason};
-
-/// The longest `Origin` that is answered in the driver. A longer one is answered too, by the agent.
-const DRIVER_ORIGIN_MAX: usize = MAX_ORIGIN;
 
 /// `allow_origins`; `permissions` are there in a policy with credentials.
 pub(super) fn origins(
@@ -48,10 +47,10 @@ pub(super) fn origins(
     }
     unreachable_patterns(&taken, problems);
     for (pattern, at) in &taken {
-        if beyond_driver(pattern, DRIVER_ORIGIN_MAX) {
+        if looked_up_len(pattern) > DRIVER_TEXT_MAX {
             let hint = format!(
-                "origins over {DRIVER_ORIGIN_MAX} bytes are answered by the agent, not in the \
-                 driver: use a shorter one where that matters"
+                "the driver looks up at most {DRIVER_TEXT_MAX} bytes, so preflights from here are \
+                 passed on and not answered in it: use a shorter one where that matters"
             );
             problems.warning(at, Reason::Invalid, hint);
         }
@@ -59,9 +58,15 @@ pub(super) fn origins(
     Origins::List(taken.into_iter().map(|(pattern, _)| pattern).collect())
 }
 
-/// Whether it is an exact origin longer than `max`.
-fn beyond_driver(pattern: &OriginPattern, max: usize) -> bool {
-    matches!(pattern, OriginPattern::Exact(origin) if origin.len() > max)
+/// Bytes of the text by which a pattern is found.
+fn looked_up_len(pattern: &OriginPattern) -> usize {
+    match pattern {
+        OriginPattern::Exact(text) | OriginPattern::AnyPort(text) => text.len(),
+        OriginPattern::Subdomains { suffix, port, .. } => match port {
+            WildcardPort::Default | WildcardPort::Any => suffix.len(),
+            WildcardPort::Exact(port) => suffix.len() + format!(":{port}").len(),
+        },
+    }
 }
 
 fn unreachable_patterns(taken: &[(OriginPattern, &At<String>)], problems: &mut Problems) {
@@ -202,10 +207,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn driver_limit() {
-        let exact = OriginPattern::Exact("https://a.example".to_owned());
-        assert!(beyond_driver(&exact, 16));
-        assert!(!beyond_driver(&exact, 17));
-        assert!(!beyond_driver(&OriginPattern::AnyPort("https://a.example".to_owned()), 16));
+    fn what_is_looked_up_for_a_pattern() {
+        for (text, expected) in [
+            ("https://a.example:8443", "https://a.example:8443"),
+            ("https://a.example:*", "https://a.example"),
+            ("https://*.a.example", "a.example"),
+            ("https://*.a.example:*", "a.example"),
+            ("https://*.a.example:8443", "a.example:8443"),
+        ] {
+            let Ok(Origin::Pattern(pattern)) = origin::parse(text) else { panic!("{text}") };
+            assert_eq!(looked_up_len(&pattern), expected.len(), "{text}");
+        }
     }
 }
