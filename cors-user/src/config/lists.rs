@@ -1,9 +1,11 @@
 //! The four lists of a policy, from text to model: each element judged, repetitions and rules
 //! that do nothing pointed out. Pure.
 
+use std::collections::HashSet;
+
 use cors_common::policy::DRIVER_TEXT_MAX;
 
-use super::cover::covers;
+use super::cover::Wide;
 use super::danger::Permissions;
 use super::model::{Expose, Headers, Methods, OriginPattern, Origins, WildcardPort};
 use super::names::{self, NameError};
@@ -16,7 +18,9 @@ pub(super) fn origins(
     mut permissions: Option<&mut Permissions<'_>>,
     problems: &mut Problems,
 ) -> Origins {
-    let mut taken: Vec<(OriginPattern, &At<String>)> = Vec::new();
+    let mut taken: Vec<(OriginPattern, &At<String>)> = Vec::with_capacity(list.len());
+    // A pattern has one spelling: two that are the same are the same text.
+    let mut texts: HashSet<&str> = HashSet::with_capacity(list.len());
     let mut any: Option<&At<String>> = None;
     for at in list {
         let origin = match origin::parse(&at.value) {
@@ -32,10 +36,8 @@ pub(super) fn origins(
         match origin {
             Origin::Any if any.is_some() => repeated(at, problems),
             Origin::Any => any = Some(at),
-            Origin::Pattern(pattern) if taken.iter().any(|(earlier, _)| *earlier == pattern) => {
-                repeated(at, problems);
-            }
-            Origin::Pattern(pattern) => taken.push((pattern, at)),
+            Origin::Pattern(pattern) if texts.insert(&at.value) => taken.push((pattern, at)),
+            Origin::Pattern(_) => repeated(at, problems),
         }
     }
     if any.is_some() {
@@ -70,9 +72,10 @@ fn looked_up_len(pattern: &OriginPattern) -> usize {
 }
 
 fn unreachable_patterns(taken: &[(OriginPattern, &At<String>)], problems: &mut Problems) {
+    let wide = Wide::of(taken.iter().map(|(pattern, _)| pattern));
     for (narrow, at) in taken {
-        let wide = taken.iter().find(|(wide, _)| wide != narrow && covers(wide, narrow));
-        if let Some((_, wide)) = wide {
+        if let Some(place) = wide.covering(narrow) {
+            let (_, wide) = &taken[place];
             let hint = format!("`{}` covers it already: remove one of the two", wide.value);
             problems.warning(at, Reason::Incompatible, hint);
         }
@@ -98,7 +101,7 @@ pub(super) fn methods(list: &[At<String>], credentials: bool, problems: &mut Pro
         names.covered_by_star(|_| true, problems);
         return Methods::Any;
     }
-    for (name, at) in &names.names {
+    for (name, at) in &names.list {
         if let Some(advice) = names::method_advice(name) {
             problems.warning(at, Reason::Invalid, advice);
         }
@@ -155,7 +158,8 @@ fn header_names<'a>(
 #[derive(Default)]
 struct Names<'a> {
     star: bool,
-    names: Vec<(String, &'a At<String>)>,
+    list: Vec<(String, &'a At<String>)>,
+    known: HashSet<String>,
 }
 
 impl<'a> Names<'a> {
@@ -175,16 +179,16 @@ impl<'a> Names<'a> {
 
     /// Adds a name, if it is a new one.
     fn add(&mut self, at: &'a At<String>, name: String, problems: &mut Problems) -> bool {
-        if self.names.iter().any(|(earlier, _)| *earlier == name) {
+        if !self.known.insert(name.clone()) {
             repeated(at, problems);
             return false;
         }
-        self.names.push((name, at));
+        self.list.push((name, at));
         true
     }
 
     fn covered_by_star(&self, covered: fn(&str) -> bool, problems: &mut Problems) {
-        for (name, at) in &self.names {
+        for (name, at) in &self.list {
             if covered(name) {
                 let hint = "`*` in this list covers it already: remove one of the two";
                 problems.warning(at, Reason::Incompatible, hint);
@@ -193,7 +197,7 @@ impl<'a> Names<'a> {
     }
 
     fn into_names(self) -> Vec<String> {
-        self.names.into_iter().map(|(name, _)| name).collect()
+        self.list.into_iter().map(|(name, _)| name).collect()
     }
 }
 

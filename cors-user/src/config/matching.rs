@@ -1,5 +1,7 @@
 //! `match` of a policy: the grammar of its hosts and its path prefix. Pure.
 
+use std::collections::HashSet;
+
 use cors_common::policy::PREFIX_SEGMENTS_MAX;
 
 use super::host::{self, HostError};
@@ -80,10 +82,11 @@ pub(super) fn scope(matching: &Field<Match>, problems: &mut Problems) -> Scope {
             let hint = "an empty list is every host: leave `hosts` out to say so, or name some";
             problems.warning(&at, Reason::Invalid, hint);
         }
+        let mut known: HashSet<&str> = HashSet::new();
         for at in &list.value.items {
             match host(&at.value) {
-                Ok(()) if scope.hosts.contains(&at.value) => repeated(at, problems),
-                Ok(()) => scope.hosts.push(at.value.clone()),
+                Ok(()) if known.insert(&at.value) => scope.hosts.push(at.value.clone()),
+                Ok(()) => repeated(at, problems),
                 Err(error) => problems.error(at, Reason::Invalid, error.to_string()),
             }
         }
