@@ -354,9 +354,9 @@ fn files() {
     assert!(loaded.checked.config.is_ok());
     std::fs::write(&path, b"a = \"\xff\"").unwrap();
     assert!(matches!(load(&path), Err(LoadError::NotUtf8 { offset: 5, .. })));
-    std::fs::write(&path, vec![b'#'; 4 << 20]).unwrap();
+    std::fs::write(&path, vec![b'#'; 32 << 20]).unwrap();
     assert!(load(&path).is_ok());
-    std::fs::write(&path, vec![b'#'; (4 << 20) + 1]).unwrap();
+    std::fs::write(&path, vec![b'#'; (32 << 20) + 1]).unwrap();
     assert!(matches!(load(&path), Err(LoadError::TooLarge { .. })));
     std::fs::remove_file(&path).unwrap();
 }
