@@ -60,6 +60,8 @@ fn run(arguments: Run) -> Result<ExitCode> {
     let problems = checked.problems();
     eprint!("{}", config::report::human(&path.to_string_lossy(), &source, &problems, colour));
     let Ok(config) = checked.config else { return Ok(ExitCode::from(INVALID)) };
+    // It can be megabytes, and the agent runs for long.
+    drop(source);
     let setup = agent::Setup {
         config,
         // The status may be read from another directory.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     compile::{self, CompileError, Image, Summary},
-    config::Config,
+    config::model::{Config, Server},
     host::{Interface, interface, watch::Watch},
     kernel::{
         Programs, ProgramsError, Sizes,
@@ -124,7 +124,9 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
 
 /// Everything that lives as long as the agent runs.
 struct Agent {
-    setup: Setup,
+    server: Server,
+    source: PathBuf,
+    measure: bool,
     // Before the programs, so that nothing is attached any more when their maps go.
     attachments: Vec<Attachment>,
     programs: Programs,
@@ -136,29 +138,42 @@ struct Agent {
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
-    fn start(mut setup: Setup) -> Result<Self, RunError> {
+    fn start(setup: Setup) -> Result<Self, RunError> {
         let started = Instant::now();
-        if setup.config.server.upstream.is_some() {
+        let Setup { config, source, mut interfaces, xdp, measure, .. } = setup;
+        if config.server.upstream.is_some() {
             return Err(RunError::Proxy);
         }
-        if setup.interfaces.is_empty() {
-            setup.interfaces.clone_from(&setup.config.server.interfaces);
+        if interfaces.is_empty() {
+            interfaces.clone_from(&config.server.interfaces);
         }
-        let interfaces = check(&setup.interfaces, setup.xdp)?;
-        let image = compile::compile(&setup.config, LIMITS)?;
+        let interfaces = check(&interfaces, xdp)?;
+        let image = compile::compile(&config, LIMITS)?;
+        // From here on the image is the policy; the lists of a long file need not be kept.
+        let Config { server, .. } = config;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
-        let (programs, generation) = load(&setup, &image)?;
+        let (programs, generation) = load(measure, &image)?;
         let Image { summary, .. } = image;
         let attachments = Vec::new();
-        let mut agent = Self { setup, attachments, programs, watch, generation, summary, started };
+        let mut agent = Self {
+            server,
+            source,
+            measure,
+            attachments,
+            programs,
+            watch,
+            generation,
+            summary,
+            started,
+        };
         agent.protect(&interfaces)?;
         if agent.programs.protected.sockets().is_empty() {
             warn!("no interface has an address that `listen` covers: nothing is protected yet");
         }
         agent.beat()?;
         for interface in &interfaces {
-            let (wish, handover) = (agent.setup.xdp, !agent.setup.measure);
-            agent.attachments.push(agent.programs.attach(interface, wish, handover)?);
+            let attachment = agent.programs.attach(interface, xdp, !measure)?;
+            agent.attachments.push(attachment);
         }
         Ok(agent)
     }
@@ -174,7 +189,7 @@ impl Agent {
             self.programs.interfaces.set(*index, *mtu)?;
         }
         let indexes: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
-        let listen = &self.setup.config.server.listen;
+        let listen = &self.server.listen;
         let sockets = addresses::protected(listen, &indexes)
             .map_err(system("the addresses of the interfaces cannot be read"))?;
         let before = self.programs.protected.sockets();
@@ -249,13 +264,13 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             mode: "sidecar".to_owned(),
-            measure: self.setup.measure,
+            measure: self.measure,
             uptime_seconds: self.started.elapsed().as_secs(),
             policy: status::Policy {
                 generation: self.generation,
                 policies: self.summary.policies as u64,
                 origins: self.summary.origins as u64,
-                source: self.setup.source.display().to_string(),
+                source: self.source.display().to_string(),
             },
             interfaces: interfaces.collect(),
             programs: programs.collect(),
@@ -267,13 +282,13 @@ impl Agent {
 }
 
 /// Loads the programs, with the policy in their maps and a new cookie secret.
-fn load(setup: &Setup, image: &Image) -> Result<(Programs, u32), RunError> {
+fn load(measure: bool, image: &Image) -> Result<(Programs, u32), RunError> {
     let sizes = Sizes::for_image(image);
     let mut programs =
         Programs::load(sizes).map_err(|error: ProgramsError| Refusal::of_programs(error, sizes))?;
     let mut secret = [0; size_of::<Keys>()];
     getrandom::fill(&mut secret)?;
-    programs.state.begin(bytemuck::cast(secret), setup.measure);
+    programs.state.begin(bytemuck::cast(secret), measure);
     let generation = programs.set_policy(image)?;
     Ok((programs, generation))
 }
