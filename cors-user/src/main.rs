@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use cors_user::{
-    agent::{self, client, report},
+    agent::{self, client, report, startup::Stopwatch},
     compile,
     config::{self, Loaded},
     kernel::policy::LIMITS,
@@ -55,6 +55,7 @@ fn start_log(filter: Option<&str>) -> Result<()> {
 
 fn run(arguments: Run) -> Result<ExitCode> {
     let Run { config: path, interface, xdp, measure, runtime_dir } = arguments;
+    let mut stopwatch = Stopwatch::start();
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
     let problems = checked.problems();
@@ -70,6 +71,7 @@ fn run(arguments: Run) -> Result<ExitCode> {
         xdp: xdp.into(),
         measure,
         runtime_dir,
+        file_us: stopwatch.lap(),
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

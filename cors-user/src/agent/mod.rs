@@ -8,6 +8,7 @@ pub mod clock;
 mod directory;
 pub mod report;
 pub mod run;
+pub mod startup;
 pub mod status;
 
 pub use run::{RunError, Setup, run};

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{
     addresses, clock,
     directory::{Directory, DirectoryError},
+    startup::{Startup, Stopwatch},
     status::{self, Status},
 };
 use crate::{
@@ -50,6 +51,8 @@ pub struct Setup {
     pub measure: bool,
     /// Where the status socket goes.
     pub runtime_dir: PathBuf,
+    /// How long reading and checking the policy file took, in microseconds.
+    pub file_us: u64,
 }
 
 /// Why the agent does not start, or does not go on.
@@ -101,9 +104,11 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut stop = Stop::new().map_err(system("signals cannot be waited for"))?;
+    let mut stopwatch = Stopwatch::start();
     let directory = Directory::lock(&setup.runtime_dir)?;
-    let mut agent = Agent::start(setup)?;
+    let mut agent = Agent::start(setup, &mut stopwatch)?;
     let socket = directory.listen()?;
+    agent.startup.other_us += stopwatch.lap();
     info!("ready");
     let mut next_second = clock::next_second();
     loop {
@@ -134,13 +139,15 @@ struct Agent {
     generation: u32,
     summary: Summary,
     started: Instant,
+    startup: Startup,
 }
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
-    fn start(setup: Setup) -> Result<Self, RunError> {
+    fn start(setup: Setup, stopwatch: &mut Stopwatch) -> Result<Self, RunError> {
         let started = Instant::now();
-        let Setup { config, source, mut interfaces, xdp, measure, .. } = setup;
+        let Setup { config, source, mut interfaces, xdp, measure, file_us, .. } = setup;
+        let mut startup = Startup { file_us, ..Startup::default() };
         if config.server.upstream.is_some() {
             return Err(RunError::Proxy);
         }
@@ -148,11 +155,16 @@ impl Agent {
             interfaces.clone_from(&config.server.interfaces);
         }
         let interfaces = check(&interfaces, xdp)?;
+        startup.other_us = stopwatch.lap();
         let image = compile::compile(&config, LIMITS)?;
+        startup.compile_us = stopwatch.lap();
         // From here on the image is the policy; the lists of a long file need not be kept.
         let Config { server, .. } = config;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
-        let (programs, generation) = load(measure, &image)?;
+        let mut programs = load(measure, &image)?;
+        startup.programs_us = stopwatch.lap();
+        let generation = programs.set_policy(&image)?;
+        startup.policy_us = stopwatch.lap();
         let Image { summary, .. } = image;
         let attachments = Vec::new();
         let mut agent = Self {
@@ -165,6 +177,7 @@ impl Agent {
             generation,
             summary,
             started,
+            startup,
         };
         agent.protect(&interfaces)?;
         if agent.programs.protected.sockets().is_empty() {
@@ -266,6 +279,7 @@ impl Agent {
             mode: "sidecar".to_owned(),
             measure: self.measure,
             uptime_seconds: self.started.elapsed().as_secs(),
+            startup: self.startup.clone(),
             policy: status::Policy {
                 generation: self.generation,
                 policies: self.summary.policies as u64,
@@ -281,16 +295,15 @@ impl Agent {
     }
 }
 
-/// Loads the programs, with the policy in their maps and a new cookie secret.
-fn load(measure: bool, image: &Image) -> Result<(Programs, u32), RunError> {
+/// Loads the programs, with room for the policy in their maps and a new cookie secret.
+fn load(measure: bool, image: &Image) -> Result<Programs, RunError> {
     let sizes = Sizes::for_image(image);
     let mut programs =
         Programs::load(sizes).map_err(|error: ProgramsError| Refusal::of_programs(error, sizes))?;
     let mut secret = [0; size_of::<Keys>()];
     getrandom::fill(&mut secret)?;
     programs.state.begin(bytemuck::cast(secret), measure);
-    let generation = programs.set_policy(image)?;
-    Ok((programs, generation))
+    Ok(programs)
 }
 
 /// Why a status cannot be told.
