@@ -13,13 +13,14 @@ use serde_json::Value;
 
 use crate::{
     counter::Counters, eventually, netns::Netns, policy, process::Process, scratch::Scratch,
-    topology,
+    topology, xdp::Runs,
 };
 
 /// A running agent; killed when dropped.
 #[derive(Debug)]
 pub struct Agent {
     host: Netns,
+    program: PathBuf,
     process: Option<Process>,
     scratch: Scratch,
 }
@@ -32,12 +33,13 @@ pub struct Setup<'a> {
     interfaces: Vec<&'a str>,
     xdp: &'a str,
     more: Vec<&'a str>,
+    program: Option<PathBuf>,
 }
 
 impl<'a> Setup<'a> {
     /// On this host, with this policy file.
     pub fn new(host: &'a Netns, policy: String) -> Self {
-        Self { host, policy, interfaces: Vec::new(), xdp: "auto", more: Vec::new() }
+        Self { host, policy, interfaces: Vec::new(), xdp: "auto", more: Vec::new(), program: None }
     }
 
     /// On this interface, too.
@@ -61,10 +63,18 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// From this build of it.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub fn start(self) -> Agent {
         let scratch = Scratch::new("agent");
-        let mut agent = Agent { host: self.host.clone(), process: None, scratch };
+        let (host, program) = (self.host.clone(), self.binary());
+        let mut agent = Agent { host, program, process: None, scratch };
         let mut command = self.command(&agent.scratch);
         let log = File::create(agent.scratch.path("log")).expect("make a log file");
         command.stdout(log.try_clone().expect("share the log file")).stderr(log);
@@ -89,9 +99,13 @@ impl<'a> Setup<'a> {
         (status.code().unwrap_or(-1), scratch.read("log"))
     }
 
+    fn binary(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(binary)
+    }
+
     fn command(&self, scratch: &Scratch) -> Command {
         let config = scratch.write("policy.toml", &self.policy);
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary());
         command.args(["run", "--xdp", self.xdp]).arg("--config").arg(config);
         command.arg("--runtime-dir").arg(scratch.path("run"));
         for interface in &self.interfaces {
@@ -114,7 +128,7 @@ impl Agent {
     }
 
     fn try_status(&self) -> Option<Value> {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.program);
         command.args(["status", "--json", "--runtime-dir"]).arg(self.scratch.path("run"));
         self.host.prepare(&mut command);
         let output = command.output().ok()?;
@@ -141,6 +155,17 @@ impl Agent {
         let before = self.counters();
         happens();
         self.counters().since(&before)
+    }
+
+    /// The runs of one of its programs so far, as far as the kernel was counting: see
+    /// [`crate::xdp::count_runs`].
+    pub fn runs(&self, program: &str) -> Runs {
+        let status = self.status();
+        let programs = status["programs"].as_array().expect("programs in the status");
+        let found = programs.iter().find(|entry| entry["name"] == program);
+        let found = found.unwrap_or_else(|| panic!("the agent has no program {program}: {status}"));
+        let number = |key: &str| found[key].as_u64().expect("a number of a program");
+        Runs { count: number("run_count"), time_ns: number("run_time_ns") }
     }
 
     /// How many connections tier 1 remembers.

@@ -13,6 +13,7 @@
 )]
 
 pub mod agent;
+pub mod bounce;
 pub mod client;
 pub mod counter;
 pub mod netns;
@@ -27,6 +28,7 @@ pub mod socket;
 pub mod tap;
 pub mod topology;
 pub mod wire;
+pub mod xdp;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -1,10 +1,7 @@
 //! The networks that scenarios are played in. The server's host always has number 1 on its
 //! network and the client number 2; see [`Family::address`].
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    os::fd::OwnedFd,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     Family,
@@ -13,6 +10,7 @@ use crate::{
     raw_tcp::RawTcp,
     tap::{self, Tap},
     wire::{Script, Wire},
+    xdp::Attached,
 };
 
 /// Number of the server on its network.
@@ -51,7 +49,7 @@ pub fn add_addresses(host: &Netns, interface: &str, network: u8, number: u8) {
 /// A virtual cable between two hosts.
 #[derive(Debug)]
 pub struct Veth {
-    _pass_all: Option<OwnedFd>,
+    _pass_all: Option<Attached>,
 }
 
 /// How to lay a [`Veth`].
