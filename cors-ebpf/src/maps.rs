@@ -8,7 +8,7 @@ use aya_ebpf::{
 use cors_common::{
     exit::Exit,
     head::Head,
-    policy::{Answer, Image, Policy, image::Line},
+    policy::{Answer, DRIVER_TEXT_MAX, Image, Policy, image::Line},
     state::{Slot, State},
     tcp::{flow::Flow, step::Verdict},
     wire::{
@@ -85,7 +85,7 @@ pub(crate) struct Scratch {
 pub(crate) struct Maps;
 
 impl Image for Maps {
-    const TEXT_MAX: usize = 128;
+    const TEXT_MAX: usize = DRIVER_TEXT_MAX;
     const PATH_MAX: usize = 256;
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use cors_user::{
-    agent::{self, client, report},
+    agent::{self, client, report, startup::Stopwatch},
     compile,
     config::{self, Loaded},
     kernel::policy::LIMITS,
@@ -55,11 +55,14 @@ fn start_log(filter: Option<&str>) -> Result<()> {
 
 fn run(arguments: Run) -> Result<ExitCode> {
     let Run { config: path, interface, xdp, measure, runtime_dir, drain } = arguments;
+    let mut stopwatch = Stopwatch::start();
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
     let problems = checked.problems();
     eprint!("{}", config::report::human(&path.to_string_lossy(), &source, &problems, colour));
     let Ok(config) = checked.config else { return Ok(ExitCode::from(INVALID)) };
+    // It can be megabytes, and the agent runs for long.
+    drop(source);
     let setup = agent::Setup {
         config,
         // The status may be read from another directory.
@@ -69,6 +72,7 @@ fn run(arguments: Run) -> Result<ExitCode> {
         measure,
         runtime_dir,
         drain,
+        file_us: stopwatch.lap(),
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

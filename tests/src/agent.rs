@@ -14,13 +14,14 @@ use serde_json::Value;
 
 use crate::{
     counter::Counters, eventually, netns::Netns, policy, process::Process, scratch::Scratch,
-    topology,
+    topology, xdp::Runs,
 };
 
 /// A running agent; killed when dropped.
 #[derive(Debug)]
 pub struct Agent {
     host: Netns,
+    program: PathBuf,
     process: Option<Process>,
     scratch: Scratch,
 }
@@ -36,6 +37,7 @@ pub struct Setup<'a> {
     more: Vec<&'a str>,
     privilege: Privilege<'a>,
     runtime_dir: Option<&'a Path>,
+    program: Option<PathBuf>,
 }
 
 /// What the agent may do. The names of capabilities are those of setpriv(1).
@@ -61,6 +63,7 @@ impl<'a> Setup<'a> {
             more: Vec::new(),
             privilege: Privilege::Root,
             runtime_dir: None,
+            program: None,
         }
     }
 
@@ -113,10 +116,18 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// From this build of it.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub fn start(self) -> Agent {
         let scratch = Scratch::new("agent");
-        let mut agent = Agent { host: self.host.clone(), process: None, scratch };
+        let (host, program) = (self.host.clone(), self.binary());
+        let mut agent = Agent { host, program, process: None, scratch };
         let mut command = self.command(&agent.scratch);
         let log = File::create(agent.scratch.path("log")).expect("make a log file");
         command.stdout(log.try_clone().expect("share the log file")).stderr(log);
@@ -141,14 +152,18 @@ impl<'a> Setup<'a> {
         (status.code().unwrap_or(-1), scratch.read("log"))
     }
 
+    fn binary(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(binary)
+    }
+
     fn command(&self, scratch: &Scratch) -> Command {
         let config = scratch.write("policy.toml", &self.policy);
         let runtime_dir = self.runtime_dir.map_or_else(|| scratch.path("run"), Path::to_owned);
         let mut command = match self.privilege {
-            Privilege::Root => edge(),
+            Privilege::Root => Command::new(self.binary()),
             Privilege::RootWithout(capabilities) => {
                 let mut command = Command::new("setpriv");
-                command.arg(list("--bounding-set=", '-', capabilities)).arg(binary());
+                command.arg(list("--bounding-set=", '-', capabilities)).arg(self.binary());
                 command
             }
             Privilege::NobodyWith(capabilities) => {
@@ -159,7 +174,7 @@ impl<'a> Setup<'a> {
                 for set in ["--inh-caps=-all,", "--ambient-caps=-all,", "--bounding-set=-all,"] {
                     command.arg(list(set, '+', capabilities));
                 }
-                command.arg(scratch.copy_program(binary()));
+                command.arg(scratch.copy_program(self.binary()));
                 command
             }
         };
@@ -185,7 +200,7 @@ impl Agent {
     }
 
     fn try_status(&self) -> Option<Value> {
-        let mut command = edge();
+        let mut command = Command::new(&self.program);
         command.args(["status", "--json", "--runtime-dir"]).arg(self.scratch.path("run"));
         self.host.prepare(&mut command);
         let output = command.output().ok()?;
@@ -222,6 +237,17 @@ impl Agent {
         let before = self.counters();
         happens();
         self.counters().since(&before)
+    }
+
+    /// The runs of one of its programs so far, as far as the kernel was counting: see
+    /// [`crate::xdp::count_runs`].
+    pub fn runs(&self, program: &str) -> Runs {
+        let status = self.status();
+        let programs = status["programs"].as_array().expect("programs in the status");
+        let found = programs.iter().find(|entry| entry["name"] == program);
+        let found = found.unwrap_or_else(|| panic!("the agent has no program {program}: {status}"));
+        let number = |key: &str| found[key].as_u64().expect("a number of a program");
+        Runs { count: number("run_count"), time_ns: number("run_time_ns") }
     }
 
     /// How many connections tier 1 remembers.

@@ -11,8 +11,10 @@ pub(crate) const BPF_PROG_LOAD: libc::c_long = 5;
 pub(crate) const BPF_OBJ_PIN: libc::c_long = 6;
 pub(crate) const BPF_PROG_QUERY: libc::c_long = 16;
 pub(crate) const BPF_LINK_CREATE: libc::c_long = 28;
+pub(crate) const BPF_ENABLE_STATS: libc::c_long = 32;
 pub(crate) const BPF_LINK_DETACH: libc::c_long = 34;
 
+pub(crate) const BPF_STATS_RUN_TIME: u32 = 0;
 pub(crate) const BPF_MAP_TYPE_ARRAY: u32 = 2;
 pub(crate) const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 pub(crate) const BPF_PROG_TYPE_XDP: u32 = 6;

@@ -13,6 +13,7 @@
 )]
 
 pub mod agent;
+pub mod bounce;
 mod bpf;
 pub mod browsers;
 pub mod client;
@@ -30,6 +31,7 @@ pub mod socket;
 pub mod tap;
 pub mod topology;
 pub mod wire;
+pub mod xdp;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

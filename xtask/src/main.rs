@@ -6,12 +6,13 @@ use clap::{Parser, Subcommand};
 
 mod shell;
 
+mod bench;
 mod demo;
 mod setup;
 mod test;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Set-up, demonstration and test runs of cors-edge")]
+#[command(name = "cargo xtask", about = "Set-up, demonstration, tests and benchmarks of cors-edge")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -25,6 +26,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test there is, end-to-end ones included (needs root)
     Test(test::Options),
+    /// Measure capacity, cost and throughput, in network namespaces (needs root)
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Verb::Setup(options) => setup::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

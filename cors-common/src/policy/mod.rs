@@ -28,6 +28,10 @@ pub use request::{NAME_MAX, NAMES_MAX, check_headers, check_method};
 /// The longest `Origin` that is answered: scheme, `://`, host and port at their limits.
 pub const ORIGIN_MAX: usize = 326;
 
+/// The longest text that the kernel programs look up, see [`Image::TEXT_MAX`]: a host, an origin,
+/// or a path prefix beyond it is passed on, not answered.
+pub const DRIVER_TEXT_MAX: usize = 128;
+
 /// An answer to a preflight, still in two pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {

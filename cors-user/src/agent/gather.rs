@@ -29,7 +29,7 @@ pub(super) fn document(agent: &Agent) -> Result<String, StatusError> {
 }
 
 fn status(agent: &Agent) -> Result<Status, StatusError> {
-    let Agent { setup, network, programs, summary, .. } = agent;
+    let Agent { network, programs, summary, .. } = agent;
     let interfaces = network.attachments().iter().map(|on| Interface {
         name: on.interface.clone(),
         index: on.index,
@@ -46,13 +46,14 @@ fn status(agent: &Agent) -> Result<Status, StatusError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         mode: "sidecar".to_owned(),
-        measure: setup.measure,
+        measure: agent.measure,
         uptime_seconds: agent.started.elapsed().as_secs(),
+        startup: agent.startup.clone(),
         policy: Policy {
             generation: agent.generation,
             policies: summary.policies as u64,
             origins: summary.origins as u64,
-            source: setup.source.display().to_string(),
+            source: agent.source.display().to_string(),
         },
         interfaces: interfaces.collect(),
         programs: statistics.collect(),

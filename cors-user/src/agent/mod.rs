@@ -13,6 +13,7 @@ pub mod report;
 pub mod run;
 mod said;
 mod signals;
+pub mod startup;
 pub mod status;
 
 pub use run::{RunError, Setup, run};

@@ -4,19 +4,24 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use cors_common::exit::Exit;
 
-use super::status::{Interface, Policy, Program, Status};
+use super::{
+    startup::Startup,
+    status::{Interface, Policy, Program, Status},
+};
 
 /// The status as text of aligned columns. Counters that counted nothing are left out unless `all`
 /// is set.
 pub fn human(status: &Status, all: bool) -> String {
-    let Status { version, pid, mode, measure, uptime_seconds, policy, flows, .. } = status;
+    let Status { version, pid, mode, measure, uptime_seconds, startup, policy, flows, .. } = status;
     let measure = if *measure { ", measuring only: everything passes" } else { "" };
     let Policy { generation, policies, origins, source } = policy;
     let mut text = format!(
         "cors-edge {version}, {mode}, process {pid}, up {}{measure}\n\
+         start       {}\n\
          policy      generation {generation}: {}, {}, from {source}\n\
          flows       {flows}\n",
         duration(*uptime_seconds),
+        steps(startup),
         count(*policies, "policy", "policies"),
         count(*origins, "origin", "origins"),
     );
@@ -85,6 +90,21 @@ fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// How long the start took, and what of it.
+fn steps(startup: &Startup) -> String {
+    let ms = |us: u64| (us + 500) / 1000;
+    let Startup { file_us, compile_us, programs_us, policy_us, other_us } = startup;
+    format!(
+        "{} ms: policy file {}, compiling {}, loading programs {}, filling maps {}, the rest {}",
+        ms(startup.total_us()),
+        ms(*file_us),
+        ms(*compile_us),
+        ms(*programs_us),
+        ms(*policy_us),
+        ms(*other_us),
+    )
+}
+
 /// The two largest units.
 fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -108,6 +128,13 @@ mod tests {
             mode: "sidecar".to_owned(),
             measure: false,
             uptime_seconds: 61,
+            startup: Startup {
+                file_us: 1_050,
+                compile_us: 99,
+                programs_us: 400_000,
+                policy_us: 7,
+                other_us: 10_000,
+            },
             policy: Policy {
                 generation: 1,
                 policies: 1,
@@ -132,6 +159,7 @@ mod tests {
     fn columns_are_aligned() {
         let expected = "\
 cors-edge 0.1.0, sidecar, process 42, up 1 min 1 s
+start       411 ms: policy file 1, compiling 0, loading programs 400, filling maps 0, the rest 10
 policy      generation 1: 1 policy, 2 origins, from /etc/cors-edge.toml
 flows       3
 

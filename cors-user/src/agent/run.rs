@@ -24,11 +24,12 @@ use super::{
     heartbeat::Heartbeat,
     network::{Network, NetworkError, View},
     signals::Stop,
+    startup::{Startup, Stopwatch},
     status,
 };
 use crate::{
     compile::{self, CompileError, Image, Summary},
-    config::Config,
+    config::model::Config,
     host::watch::Watch,
     kernel::{
         Programs, ProgramsError, Sizes,
@@ -56,6 +57,8 @@ pub struct Setup {
     pub runtime_dir: PathBuf,
     /// How long open connections have at the end to make their next request.
     pub drain: Duration,
+    /// How long reading and checking the policy file took, in microseconds.
+    pub file_us: u64,
 }
 
 /// Why the agent does not start, or does not go on.
@@ -107,9 +110,11 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut stop = Stop::new().map_err(system("signals cannot be waited for"))?;
+    let mut stopwatch = Stopwatch::start();
     let directory = Directory::lock(&setup.runtime_dir)?;
-    let mut agent = Agent::start(setup)?;
+    let mut agent = Agent::start(setup, &mut stopwatch)?;
     let socket = directory.listen()?;
+    agent.startup.other_us += stopwatch.lap();
     info!("ready");
     let mut next_second = clock::next_second();
     let mut end = None;
@@ -153,7 +158,9 @@ const BEATS: u32 = 5;
 
 /// Everything that lives as long as the agent runs.
 pub(super) struct Agent {
-    pub(super) setup: Setup,
+    pub(super) source: PathBuf,
+    pub(super) measure: bool,
+    drain: Duration,
     // Before the programs, so that nothing is attached any more when their maps go.
     pub(super) network: Network,
     pub(super) programs: Programs,
@@ -168,28 +175,38 @@ pub(super) struct Agent {
     pub(super) generation: u32,
     pub(super) summary: Summary,
     pub(super) started: Instant,
+    pub(super) startup: Startup,
 }
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
-    fn start(mut setup: Setup) -> Result<Self, RunError> {
+    fn start(setup: Setup, stopwatch: &mut Stopwatch) -> Result<Self, RunError> {
         let started = Instant::now();
-        let server = &setup.config.server;
-        if server.upstream.is_some() {
+        let Setup { config, source, mut interfaces, xdp, measure, drain, file_us, .. } = setup;
+        let mut startup = Startup { file_us, ..Startup::default() };
+        if config.server.upstream.is_some() {
             return Err(RunError::Proxy);
         }
-        if setup.interfaces.is_empty() {
-            setup.interfaces.clone_from(&server.interfaces);
+        if interfaces.is_empty() {
+            interfaces.clone_from(&config.server.interfaces);
         }
-        check(&setup.interfaces, setup.xdp)?;
-        let (names, listen) = (setup.interfaces.clone(), server.listen.clone());
-        let network = Network::new(names, listen, setup.xdp, !setup.measure);
-        let image = compile::compile(&setup.config, LIMITS)?;
+        check(&interfaces, xdp)?;
+        startup.other_us = stopwatch.lap();
+        let image = compile::compile(&config, LIMITS)?;
+        startup.compile_us = stopwatch.lap();
+        // From here on the image is the policy; the lists of a long file need not be kept.
+        let Config { server, .. } = config;
+        let network = Network::new(interfaces, server.listen, xdp, !measure);
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
-        let (mut programs, generation) = load(&setup, &image)?;
+        let mut programs = load(measure, &image)?;
         let messages = programs.messages()?;
+        startup.programs_us = stopwatch.lap();
+        let generation = programs.set_policy(&image)?;
+        startup.policy_us = stopwatch.lap();
         let mut agent = Self {
-            setup,
+            source,
+            measure,
+            drain,
             network,
             programs,
             messages,
@@ -200,6 +217,7 @@ impl Agent {
             generation,
             summary: image.summary,
             started,
+            startup,
         };
         let view = View::read()?;
         agent.network.describe(&view, &mut agent.programs)?;
@@ -262,7 +280,7 @@ impl Agent {
     /// Gives open connections the time to make their next request; returns until when, or nothing
     /// where the agent is to end at once.
     fn stop(&mut self, name: &str, again: bool) -> Option<time::Instant> {
-        let drain = self.setup.drain;
+        let drain = self.drain;
         self.heartbeat.drain(&mut self.programs.state);
         if again || drain.is_zero() {
             info!("stopping at once, by {name}");
@@ -288,14 +306,13 @@ impl Agent {
     }
 }
 
-/// Loads the programs, with the policy in their maps and a new cookie secret.
-fn load(setup: &Setup, image: &Image) -> Result<(Programs, u32), RunError> {
+/// Loads the programs, with room for the policy in their maps and a new cookie secret.
+fn load(measure: bool, image: &Image) -> Result<Programs, RunError> {
     let sizes = Sizes::for_image(image);
     let mut programs =
         Programs::load(sizes).map_err(|error: ProgramsError| Refusal::of_programs(error, sizes))?;
     let mut secret = [0; size_of::<Keys>()];
     getrandom::fill(&mut secret)?;
-    programs.state.begin(bytemuck::cast(secret), setup.measure);
-    let generation = programs.set_policy(image)?;
-    Ok((programs, generation))
+    programs.state.begin(bytemuck::cast(secret), measure);
+    Ok(programs)
 }

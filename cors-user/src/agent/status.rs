@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt as _, net::UnixStream, time::timeout};
 use tracing::debug;
 
+use super::startup::Startup;
+
 /// What the agent tells about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -20,6 +22,8 @@ pub struct Status {
     pub measure: bool,
     /// For how long it has been running, in seconds.
     pub uptime_seconds: u64,
+    /// How long its start took.
+    pub startup: Startup,
     /// The active policy.
     pub policy: Policy,
     /// The interfaces that it is on.

@@ -1,7 +1,7 @@
 //! No two policies may be for the same: with the same host and the same prefix neither of them is
 //! the more specific one. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::matching::{host, prefix};
 use super::problem::{At, Problems, Reason};
@@ -59,15 +59,13 @@ fn keys(policy: &At<Policy>) -> Vec<(Key, At<String>)> {
     match &matching.value.hosts {
         Field::Wrong => Vec::new(),
         Field::Given(hosts) if !hosts.value.is_empty => {
-            let mut keys: Vec<(Key, At<String>)> = Vec::new();
-            for at in hosts.value.items.iter().filter(|at| host(&at.value).is_ok()) {
-                let key = (Some(at.value.clone()), path_prefix.clone());
+            let mut known: HashSet<&str> = HashSet::new();
+            let valid = hosts.value.items.iter().filter(|at| host(&at.value).is_ok());
+            valid
                 // A repetition within the list is no conflict with itself.
-                if keys.iter().all(|(earlier, _)| *earlier != key) {
-                    keys.push((key, at.clone()));
-                }
-            }
-            keys
+                .filter(|at| known.insert(&at.value))
+                .map(|at| ((Some(at.value.clone()), path_prefix.clone()), at.clone()))
+                .collect()
         }
         Field::Absent | Field::Given(_) => {
             let at = prefix_at.cloned().unwrap_or_else(|| nowhere(matching.place()));

@@ -1,15 +1,16 @@
 //! The four lists of a policy, from text to model: each element judged, repetitions and rules
 //! that do nothing pointed out. Pure.
 
-use super::cover::covers;
-use super::danger::Permissions;
-use super::model::{Expose, Headers, Methods, OriginPattern, Origins};
-use super::names::{self, NameError};
-use super::origin::{self, MAX_ORIGIN, Origin};
-use super::problem::{At, Problems, Reason};
+use std::collections::HashSet;
 
-/// The longest `Origin` that is answered in the driver. A longer one is answered too, by the agent.
-const DRIVER_ORIGIN_MAX: usize = MAX_ORIGIN;
+use cors_common::policy::DRIVER_TEXT_MAX;
+
+use super::cover::Wide;
+use super::danger::Permissions;
+use super::model::{Expose, Headers, Methods, OriginPattern, Origins, WildcardPort};
+use super::names::{self, NameError};
+use super::origin::{self, Origin};
+use super::problem::{At, Problems, Reason};
 
 /// `allow_origins`; `permissions` are there in a policy with credentials.
 pub(super) fn origins(
@@ -17,7 +18,9 @@ pub(super) fn origins(
     mut permissions: Option<&mut Permissions<'_>>,
     problems: &mut Problems,
 ) -> Origins {
-    let mut taken: Vec<(OriginPattern, &At<String>)> = Vec::new();
+    let mut taken: Vec<(OriginPattern, &At<String>)> = Vec::with_capacity(list.len());
+    // A pattern has one spelling: two that are the same are the same text.
+    let mut texts: HashSet<&str> = HashSet::with_capacity(list.len());
     let mut any: Option<&At<String>> = None;
     for at in list {
         let origin = match origin::parse(&at.value) {
@@ -33,10 +36,8 @@ pub(super) fn origins(
         match origin {
             Origin::Any if any.is_some() => repeated(at, problems),
             Origin::Any => any = Some(at),
-            Origin::Pattern(pattern) if taken.iter().any(|(earlier, _)| *earlier == pattern) => {
-                repeated(at, problems);
-            }
-            Origin::Pattern(pattern) => taken.push((pattern, at)),
+            Origin::Pattern(pattern) if texts.insert(&at.value) => taken.push((pattern, at)),
+            Origin::Pattern(_) => repeated(at, problems),
         }
     }
     if any.is_some() {
@@ -48,10 +49,10 @@ pub(super) fn origins(
     }
     unreachable_patterns(&taken, problems);
     for (pattern, at) in &taken {
-        if beyond_driver(pattern, DRIVER_ORIGIN_MAX) {
+        if looked_up_len(pattern) > DRIVER_TEXT_MAX {
             let hint = format!(
-                "origins over {DRIVER_ORIGIN_MAX} bytes are answered by the agent, not in the \
-                 driver: use a shorter one where that matters"
+                "the driver looks up at most {DRIVER_TEXT_MAX} bytes, so preflights from here are \
+                 passed on and not answered in it: use a shorter one where that matters"
             );
             problems.warning(at, Reason::Invalid, hint);
         }
@@ -59,15 +60,22 @@ pub(super) fn origins(
     Origins::List(taken.into_iter().map(|(pattern, _)| pattern).collect())
 }
 
-/// Whether it is an exact origin longer than `max`.
-fn beyond_driver(pattern: &OriginPattern, max: usize) -> bool {
-    matches!(pattern, OriginPattern::Exact(origin) if origin.len() > max)
+/// Bytes of the text by which a pattern is found.
+fn looked_up_len(pattern: &OriginPattern) -> usize {
+    match pattern {
+        OriginPattern::Exact(text) | OriginPattern::AnyPort(text) => text.len(),
+        OriginPattern::Subdomains { suffix, port, .. } => match port {
+            WildcardPort::Default | WildcardPort::Any => suffix.len(),
+            WildcardPort::Exact(port) => suffix.len() + format!(":{port}").len(),
+        },
+    }
 }
 
 fn unreachable_patterns(taken: &[(OriginPattern, &At<String>)], problems: &mut Problems) {
+    let wide = Wide::of(taken.iter().map(|(pattern, _)| pattern));
     for (narrow, at) in taken {
-        let wide = taken.iter().find(|(wide, _)| wide != narrow && covers(wide, narrow));
-        if let Some((_, wide)) = wide {
+        if let Some(place) = wide.covering(narrow) {
+            let (_, wide) = &taken[place];
             let hint = format!("`{}` covers it already: remove one of the two", wide.value);
             problems.warning(at, Reason::Incompatible, hint);
         }
@@ -93,7 +101,7 @@ pub(super) fn methods(list: &[At<String>], credentials: bool, problems: &mut Pro
         names.covered_by_star(|_| true, problems);
         return Methods::Any;
     }
-    for (name, at) in &names.names {
+    for (name, at) in &names.list {
         if let Some(advice) = names::method_advice(name) {
             problems.warning(at, Reason::Invalid, advice);
         }
@@ -150,7 +158,8 @@ fn header_names<'a>(
 #[derive(Default)]
 struct Names<'a> {
     star: bool,
-    names: Vec<(String, &'a At<String>)>,
+    list: Vec<(String, &'a At<String>)>,
+    known: HashSet<String>,
 }
 
 impl<'a> Names<'a> {
@@ -170,16 +179,16 @@ impl<'a> Names<'a> {
 
     /// Adds a name, if it is a new one.
     fn add(&mut self, at: &'a At<String>, name: String, problems: &mut Problems) -> bool {
-        if self.names.iter().any(|(earlier, _)| *earlier == name) {
+        if !self.known.insert(name.clone()) {
             repeated(at, problems);
             return false;
         }
-        self.names.push((name, at));
+        self.list.push((name, at));
         true
     }
 
     fn covered_by_star(&self, covered: fn(&str) -> bool, problems: &mut Problems) {
-        for (name, at) in &self.names {
+        for (name, at) in &self.list {
             if covered(name) {
                 let hint = "`*` in this list covers it already: remove one of the two";
                 problems.warning(at, Reason::Incompatible, hint);
@@ -188,7 +197,7 @@ impl<'a> Names<'a> {
     }
 
     fn into_names(self) -> Vec<String> {
-        self.names.into_iter().map(|(name, _)| name).collect()
+        self.list.into_iter().map(|(name, _)| name).collect()
     }
 }
 
@@ -202,10 +211,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn driver_limit() {
-        let exact = OriginPattern::Exact("https://a.example".to_owned());
-        assert!(beyond_driver(&exact, 16));
-        assert!(!beyond_driver(&exact, 17));
-        assert!(!beyond_driver(&OriginPattern::AnyPort("https://a.example".to_owned()), 16));
+    fn what_is_looked_up_for_a_pattern() {
+        for (text, expected) in [
+            ("https://a.example:8443", "https://a.example:8443"),
+            ("https://a.example:*", "https://a.example"),
+            ("https://*.a.example", "a.example"),
+            ("https://*.a.example:*", "a.example"),
+            ("https://*.a.example:8443", "a.example:8443"),
+        ] {
+            let Ok(Origin::Pattern(pattern)) = origin::parse(text) else { panic!("{text}") };
+            assert_eq!(looked_up_len(&pattern), expected.len(), "{text}");
+        }
     }
 }

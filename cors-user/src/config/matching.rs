@@ -1,5 +1,9 @@
 //! `match` of a policy: the grammar of its hosts and its path prefix. Pure.
 
+use std::collections::HashSet;
+
+use cors_common::policy::PREFIX_SEGMENTS_MAX;
+
 use super::host::{self, HostError};
 use super::lists::repeated;
 use super::problem::{At, Problems, Reason};
@@ -7,8 +11,6 @@ use super::raw::{Field, Match};
 
 /// The longest prefix, without a slash at its end.
 const MAX_PREFIX_BYTES: usize = 256;
-/// The most segments of a prefix: one look-up each.
-const MAX_PREFIX_SEGMENTS: usize = 31;
 
 /// What a policy is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub(super) enum PrefixError {
     DotSegment,
     #[error("a path prefix has at most {MAX_PREFIX_BYTES} bytes: write a shorter one")]
     TooLong,
-    #[error("a path prefix has at most {MAX_PREFIX_SEGMENTS} segments: write a shorter one")]
+    #[error("a path prefix has at most {PREFIX_SEGMENTS_MAX} segments: write a shorter one")]
     TooDeep,
 }
 
@@ -80,10 +82,11 @@ pub(super) fn scope(matching: &Field<Match>, problems: &mut Problems) -> Scope {
             let hint = "an empty list is every host: leave `hosts` out to say so, or name some";
             problems.warning(&at, Reason::Invalid, hint);
         }
+        let mut known: HashSet<&str> = HashSet::new();
         for at in &list.value.items {
             match host(&at.value) {
-                Ok(()) if scope.hosts.contains(&at.value) => repeated(at, problems),
-                Ok(()) => scope.hosts.push(at.value.clone()),
+                Ok(()) if known.insert(&at.value) => scope.hosts.push(at.value.clone()),
+                Ok(()) => repeated(at, problems),
                 Err(error) => problems.error(at, Reason::Invalid, error.to_string()),
             }
         }
@@ -161,7 +164,7 @@ pub(super) fn prefix(text: &str) -> Result<Option<String>, PrefixError> {
     if 1 + path.len() > MAX_PREFIX_BYTES {
         return Err(PrefixError::TooLong);
     }
-    if segments.len() > MAX_PREFIX_SEGMENTS {
+    if segments.len() > PREFIX_SEGMENTS_MAX {
         return Err(PrefixError::TooDeep);
     }
     Ok(Some(format!("/{path}")))
@@ -241,7 +244,7 @@ mod tests {
         assert_eq!(prefix(&longest), Ok(Some(longest.clone())));
         assert_eq!(prefix(&format!("{longest}/")), Ok(Some(longest.clone())));
         assert_eq!(prefix(&format!("{longest}a")), Err(PrefixError::TooLong));
-        let deepest = "/a".repeat(31);
+        let deepest = "/a".repeat(15);
         assert_eq!(prefix(&deepest), Ok(Some(deepest.clone())));
         assert_eq!(prefix(&format!("{deepest}/")), Ok(Some(deepest.clone())));
         assert_eq!(prefix(&format!("{deepest}/a")), Err(PrefixError::TooDeep));

@@ -33,8 +33,8 @@ pub use problem::{Problem, Reason, Severity};
 /// A commented policy file to start from. It is valid.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
-/// No policy that a person or a generator writes comes near this; what does is another file.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+/// A hundred thousand origins are five megabytes; what is larger than this is another file.
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// What a policy file amounts to.
 #[derive(Clone, Debug)]

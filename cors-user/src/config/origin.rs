@@ -14,7 +14,7 @@ use super::model::{OriginPattern, WildcardPort, WildcardScheme};
 use super::problem::Reason;
 
 /// The longest pattern: a scheme, `://`, a host, and a port with its colon.
-pub(super) const MAX_ORIGIN: usize = MAX_SCHEME + 3 + MAX_HOST + 6;
+const MAX_ORIGIN: usize = MAX_SCHEME + 3 + MAX_HOST + 6;
 /// The longest scheme.
 const MAX_SCHEME: usize = 64;
 

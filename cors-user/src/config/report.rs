@@ -2,6 +2,8 @@
 //!
 //! Pure; whoever calls decides where the text goes and whether colour is wanted.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::problem::{Problem, Severity};
@@ -14,9 +16,10 @@ pub fn human(file: &str, source: &str, problems: &[Problem], colour: bool) -> St
         return String::new();
     }
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let lines = Lines::of(source);
     let mut text = String::new();
     for problem in problems {
-        text.push_str(&renderer.render(&[paragraph(file, source, problem)]));
+        text.push_str(&renderer.render(&[paragraph(file, &lines, problem)]));
         text.push_str("\n\n");
     }
     text.push_str(&summary(file, problems));
@@ -33,18 +36,45 @@ pub fn json(problems: &[Problem]) -> String {
         .expect("strings and an enum without data always serialize")
 }
 
-fn paragraph<'a>(file: &'a str, source: &'a str, problem: &'a Problem) -> Group<'a> {
+fn paragraph<'a>(file: &'a str, lines: &Lines<'a>, problem: &'a Problem) -> Group<'a> {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let title = if problem.path.is_empty() { "not a TOML document" } else { &problem.path };
-    let annotation = AnnotationKind::Primary.span(problem.span.clone());
+    let (number, excerpt, span) = lines.around(&problem.span);
+    let annotation = AnnotationKind::Primary.span(span);
     level
         .primary_title(title)
         .id(problem.reason.as_str())
-        .element(Snippet::source(source).path(file).annotation(annotation))
+        .element(Snippet::source(excerpt).line_start(number).path(file).annotation(annotation))
         .element(Level::HELP.message(&problem.hint))
+}
+
+/// A text and where its lines start, so that each problem is shown with its own lines alone: the
+/// renderer reads all that it is given, and a long file may have as many problems as lines.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        // The renderer knows no empty line behind the last newline.
+        let starts = starts.filter(|start| *start < text.len());
+        Self { text, starts: std::iter::once(0).chain(starts).collect() }
+    }
+
+    /// The lines that a span is in: the number of the first, their text, and the span in it.
+    fn around(&self, span: &Range<usize>) -> (usize, &'a str, Range<usize>) {
+        // Line 0 starts at byte 0, so every byte has a line.
+        let line = |at: usize| self.starts.partition_point(|start| *start <= at) - 1;
+        let (first, last) = (line(span.start), line(span.end.max(span.start)));
+        let start = self.starts[first];
+        let end = self.starts.get(last + 1).map_or(self.text.len(), |next| *next);
+        (first + 1, &self.text[start..end], span.start - start..span.end - start)
+    }
 }
 
 fn summary(file: &str, problems: &[Problem]) -> String {
@@ -135,6 +165,23 @@ cors.toml: 1 error, 1 warning
             let report = human("f", source, &parse(source).problems(), false);
             assert!(report.contains("error"), "{source:?}");
             assert!(!report.contains('\u{7}'), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_problem_are_shown_as_from_the_whole_text() {
+        let example = super::super::EXAMPLE;
+        let broken = example.char_indices().step_by(7).flat_map(|(at, _)| {
+            ["", "\"", "\n[", "= x\r\n\n"].map(|with| format!("{}{with}", &example[..at]))
+        });
+        let short =
+            ["\n", "x", "a = [\n1,\n2\n]\n", "a = \"\u{7}", "\u{feff}\n\né = 1", "a = \"\"\"\n\n"];
+        for source in broken.chain(short.map(str::to_owned)) {
+            let whole = Lines { text: &source, starts: vec![0] };
+            for problem in parse(&source).problems() {
+                let report = |lines| Renderer::plain().render(&[paragraph("f", lines, &problem)]);
+                assert_eq!(report(&Lines::of(&source)), report(&whole), "{source:?}");
+            }
         }
     }
 

@@ -196,6 +196,9 @@ fn policies_for_the_same() {
 #[test]
 fn legal_and_probably_not_meant() {
     let origins = |list: &str| policy(&format!("allow_origins = [{list}]"));
+    // A host of this length.
+    let long =
+        |len: usize| format!("{}.{}", "a".repeat(60), "b.".repeat(99))[..len - 1].to_owned() + "c";
     for (source, path, part) in [
         (origins("\"https://a\", \"https://a\""), "policy[0].allow_origins[1]", "already"),
         (origins("\"*\", \"*\""), "policy[0].allow_origins[1]", "already"),
@@ -214,6 +217,21 @@ fn legal_and_probably_not_meant() {
             origins("\"https://a:*\", \"https://a:8443\""),
             "policy[0].allow_origins[1]",
             "`https://a:*` covers it",
+        ),
+        (
+            origins(&format!("\"https://{}\"", long(121))),
+            "policy[0].allow_origins[0]",
+            "at most 128 bytes",
+        ),
+        (
+            origins(&format!("\"https://{}:*\"", long(121))),
+            "policy[0].allow_origins[0]",
+            "at most 128 bytes",
+        ),
+        (
+            origins(&format!("\"https://*.{}\"", long(129))),
+            "policy[0].allow_origins[0]",
+            "at most 128 bytes",
         ),
         (with("allow_methods = [\"patch\"]"), "policy[0].allow_methods[0]", "mean `PATCH`?"),
         (with("allow_methods = [\"put\"]"), "policy[0].allow_methods[0]", "never matches"),
@@ -240,6 +258,8 @@ fn legal_and_probably_not_meant() {
     }
     for source in [
         origins("\"https://a\", \"https://a:8443\", \"http://a\", \"https://*.a\""),
+        origins(&format!("\"https://{0}\", \"http://{0}:*\"", long(120))),
+        origins(&format!("\"https://*.{}\"", long(128))),
         with("allow_methods = [\"GET\", \"HEAD\", \"POST\", \"PATCH\"]"),
         with("allow_headers = [\"*\", \"Authorization\"]"),
         with("max_age = 7200"),
@@ -334,9 +354,9 @@ fn files() {
     assert!(loaded.checked.config.is_ok());
     std::fs::write(&path, b"a = \"\xff\"").unwrap();
     assert!(matches!(load(&path), Err(LoadError::NotUtf8 { offset: 5, .. })));
-    std::fs::write(&path, vec![b'#'; 4 << 20]).unwrap();
+    std::fs::write(&path, vec![b'#'; 32 << 20]).unwrap();
     assert!(load(&path).is_ok());
-    std::fs::write(&path, vec![b'#'; (4 << 20) + 1]).unwrap();
+    std::fs::write(&path, vec![b'#'; (32 << 20) + 1]).unwrap();
     assert!(matches!(load(&path), Err(LoadError::TooLarge { .. })));
     std::fs::remove_file(&path).unwrap();
 }

@@ -4,6 +4,8 @@
 //! after them, and goes on after every error, so that all of them are said at once. What it returns
 //! is only of use if nothing was wrong.
 
+use std::collections::HashMap;
+
 use super::conflict::Conflicts;
 use super::danger::Permissions;
 use super::matching;
@@ -30,7 +32,7 @@ pub(super) fn config(raw: &Raw, problems: &mut Problems) -> model::Config {
         let hint = "add a [[policy]] with a name and allow_origins: nothing is allowed by default";
         problems.missing(&start, "policy", hint);
     }
-    let mut names: Vec<&At<String>> = Vec::new();
+    let mut names = HashMap::new();
     let mut conflicts = Conflicts::default();
     for raw_policy in raw_policies {
         let name = name(raw_policy, &mut names, problems);
@@ -76,7 +78,7 @@ fn items(field: &Field<List<String>>) -> Option<&[At<String>]> {
 /// The name of a policy; `earlier` are those of the policies before it.
 fn name<'a>(
     policy: &'a At<Policy>,
-    earlier: &mut Vec<&'a At<String>>,
+    earlier: &mut HashMap<&'a str, &'a At<String>>,
     problems: &mut Problems,
 ) -> String {
     const HINT: &str = "give it a name: messages and counters need one to tell policies apart";
@@ -91,11 +93,11 @@ fn name<'a>(
     } else if at.value.len() > MAX_NAME || at.value.chars().any(char::is_control) {
         let hint = format!("a name has at most {MAX_NAME} bytes and no control characters");
         problems.error(at, Reason::Invalid, hint);
-    } else if let Some(first) = earlier.iter().find(|first| first.value == at.value) {
+    } else if let Some(first) = earlier.get(&*at.value) {
         let hint = format!("{} has this name already: give each policy its own", first.path);
         problems.error(at, Reason::Incompatible, hint);
     } else {
-        earlier.push(at);
+        earlier.insert(&at.value, at);
     }
     at.value.clone()
 }

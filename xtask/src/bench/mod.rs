@@ -1,0 +1,131 @@
+//! `cargo xtask bench`: what the product costs, measured. One module a scenario.
+//!
+//! Everything happens in network namespaces that the harness of the end-to-end tests makes, and
+//! that end with this process. Like the tests, the harness panics where a step fails: there is no
+//! figure then.
+//!
+//! What is compared is measured in turn (A, B, A, B …) in the same run, and every answer is
+//! checked. Figures are medians, with the least and the largest of the runs.
+
+#![allow(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::{
+    setup::{self, Purpose},
+    shell::{agent, build_agent, is_root, say},
+};
+
+mod capacity;
+mod cost;
+mod machine;
+mod policy;
+mod report;
+mod samples;
+mod sink;
+mod throughput;
+
+use machine::Machine;
+use report::{Report, Row};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run only this scenario; may be repeated
+    #[arg(long = "scenario", value_enum, value_name = "NAME")]
+    scenarios: Vec<Scenario>,
+    /// Fewer and shorter runs: to see that it works, not for figures
+    #[arg(long)]
+    quick: bool,
+    /// Write every sample into this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the table into README.md, and every sample into docs/bench
+    #[arg(long, conflicts_with_all = ["scenarios", "quick"])]
+    write_readme: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// How long a policy of 100,000 origins takes to check and to load
+    Capacity,
+    /// What a preflight costs in the driver, with a small and with a large policy
+    Cost,
+    /// Bulk transfers over handed-over connections, against those without cors-edge
+    Throughput,
+}
+
+/// What a scenario has to know.
+struct Plan {
+    quick: bool,
+    agent: PathBuf,
+}
+
+impl Plan {
+    /// One number for a real run, and one for a quick one.
+    const fn pick(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// What a scenario found.
+struct Outcome {
+    /// For the table.
+    rows: Vec<Row>,
+    /// What a reader of the rows must know.
+    notes: Vec<String>,
+    /// Every sample.
+    samples: Value,
+}
+
+impl Scenario {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::Cost => "cost",
+            Self::Throughput => "throughput",
+        }
+    }
+
+    fn play(self, plan: &Plan) -> Result<Outcome> {
+        match self {
+            Self::Capacity => capacity::run(plan),
+            Self::Cost => cost::run(plan),
+            Self::Throughput => throughput::run(plan),
+        }
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !is_root() {
+        bail!(
+            "the benchmarks make network namespaces and load programs into the kernel, which only \
+             root may do. Please run\n    sudo env \"PATH=$PATH\" cargo xtask bench"
+        );
+    }
+    setup::prepare(Purpose::Bench)?;
+    build_agent()?;
+    let plan = Plan { quick: options.quick, agent: agent() };
+    let scenarios = match &*options.scenarios {
+        [] => Scenario::value_variants(),
+        some => some,
+    };
+    // Before the load that is made here.
+    let mut report = Report::new(Machine::read(), options.quick);
+    for scenario in scenarios {
+        say(&format!("scenario {}", scenario.name()));
+        let outcome = scenario.play(&plan).with_context(|| scenario.name())?;
+        report.add(scenario.name(), outcome);
+    }
+    println!("{}", report.markdown());
+    if let Some(path) = &options.json {
+        fs::write(path, report.json()).with_context(|| path.display().to_string())?;
+    }
+    if options.write_readme {
+        report.keep()?;
+    }
+    Ok(())
+}

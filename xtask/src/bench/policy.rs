@@ -1,0 +1,87 @@
+//! Policies of any size, and requests that they allow. All names have the same length, so that
+//! every request has the same length, whatever the size of the policy.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use cors_tests::policy::{head, preflight_headers};
+
+/// How large a policy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    /// At most 10,000.
+    pub(super) policies: u64,
+    /// Of each policy; at most 100.
+    pub(super) origins: u64,
+}
+
+impl Size {
+    /// One origin.
+    pub(super) const ONE: Self = Self { policies: 1, origins: 1 };
+    /// A hundred thousand origins.
+    pub(super) const LARGE: Self = Self { policies: 1000, origins: 100 };
+
+    /// A policy file that protects this socket.
+    pub(super) fn file(self, listen: SocketAddr) -> String {
+        let mut text = format!("[server]\nlisten = [{:?}]\n", listen.to_string());
+        for policy in 0..self.policies {
+            // Writing to a string cannot fail, here and below.
+            let _ = write!(
+                text,
+                "\n[[policy]]\nname = \"tenant-{policy:04}\"\n\
+                 match = {{ hosts = [\"{}\"], path_prefix = \"/v1/\" }}\nallow_origins = [\n",
+                host(policy),
+            );
+            for origin in 0..self.origins {
+                let _ = writeln!(text, "    \"{}\",", self::origin(policy, origin));
+            }
+            text += "]\nallow_methods = [\"PUT\", \"PATCH\", \"DELETE\"]\n\
+                     allow_headers = [\"authorization\", \"content-type\"]\n\
+                     allow_credentials = true\nmax_age = 600\n";
+        }
+        text
+    }
+}
+
+fn host(policy: u64) -> String {
+    format!("api-{policy:04}.example.com")
+}
+
+/// An origin of a policy.
+pub(super) fn origin(policy: u64, origin: u64) -> String {
+    format!("https://app-{origin:02}.tenant-{policy:04}.customers.example.org")
+}
+
+/// A preflight from an origin to the host of its policy.
+pub(super) fn preflight(policy: u64, origin: &str) -> Vec<u8> {
+    let host = host(policy);
+    let mut headers = preflight_headers(origin);
+    for (name, value) in &mut headers {
+        if *name == "Host" {
+            *value = &host;
+        }
+    }
+    head("OPTIONS /v1/orders/17 HTTP/1.1", &headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_of_one_length() {
+        let first = preflight(0, &origin(0, 0));
+        let last = preflight(999, &origin(999, 99));
+        assert_eq!(first.len(), last.len());
+        let last = String::from_utf8(last).expect("text");
+        assert!(last.contains("\r\nHost: api-0999.example.com\r\n"), "{last}");
+        assert!(last.contains("\r\nOrigin: https://app-99.tenant-0999.customers."), "{last}");
+    }
+
+    #[test]
+    fn the_file_has_every_origin_once() {
+        let text = Size { policies: 3, origins: 5 }.file(([10, 0, 0, 1], 80).into());
+        assert_eq!(text.matches("https://app-").count(), 15);
+        assert_eq!(text.matches(&origin(2, 4)).count(), 1);
+        assert!(text.parse::<toml::Table>().is_ok(), "{text}");
+    }
+}
