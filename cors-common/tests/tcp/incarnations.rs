@@ -5,7 +5,11 @@
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{flow::phase, handover::Handover, step::Ask},
+    tcp::{
+        flow::{Flow, phase},
+        handover::Handover,
+        step::Ask,
+    },
     wire::{
         options::Negotiated,
         segment::{Family, flags},
@@ -127,7 +131,12 @@ fn data_that_overtakes_the_first_of_a_new_connection_is_dropped() {
             client.connect(0x7777_7777);
             let before = client.edge.flow;
             let ahead = client.at(flags::ACK, 300, 0, 300);
-            assert_eq!(client.edge.give(&ahead).exit.action(), Action::Drop);
+            // By the driver, or by the hook behind it where the entry is of a closed connection.
+            let verdict = client.edge.give(&ahead);
+            if verdict.exit.action() != Action::Drop {
+                assert_exit(&verdict, Exit::AfterClose, Action::Pass);
+                assert_eq!(client.edge.hand_over(&ahead), Handover::Leave(Exit::Early));
+            }
             assert_eq!(client.edge.flow, before);
             client.preflight(300, 100);
         }
@@ -150,6 +159,60 @@ fn segments_of_the_connection_itself_cost_no_hash() {
             client.edge.count_again();
             client.edge.step(&segment);
             assert_eq!(client.edge.world.asked.keys.get(), 0, "{segment:?}");
+        }
+    }
+}
+
+/// The cookie of the first request is as good as on the day it was made; the entry is what says
+/// that it is a copy.
+#[test]
+fn a_late_copy_of_its_own_first_segments_starts_nothing_over() {
+    for family in FAMILIES {
+        for answers in 1..5u32 {
+            let mut client = Client::connected(family);
+            let (first, shake) = (client.data(400), client.bare(flags::ACK));
+            for _ in 0..answers {
+                client.preflight(400, 200);
+            }
+            for _ in 0..2 {
+                let before = client.edge.entry();
+                if answers > 1 {
+                    let verdict = client.edge.ask(&first, Ok(&answer(200)));
+                    assert_exit(&verdict, Exit::Stale, Action::Drop);
+                }
+                assert_exit(&client.edge.give(&shake), Exit::ReplyAck, Action::Drop);
+                assert_eq!(client.edge.entry(), before);
+                assert_eq!(client.edge.hand_over(&first), Handover::Leave(Exit::Orphan));
+                client.edge.world.epoch += 1;
+            }
+            client.preflight(400, 200);
+        }
+    }
+}
+
+/// As if hundreds of megabytes had been answered, with the new cookie among their numbers.
+#[test]
+#[ignore = "the hook behind the driver takes the new cookie for an old acknowledgement"]
+fn a_long_life_does_not_hide_the_next_connection() {
+    for family in FAMILIES {
+        for make in [Client::open, Client::told_to_close, Client::last_ack, Client::closed] {
+            for sent in [1000, 400_000_000, 0xffff_0000u32] {
+                let mut client = make(family);
+                let old = client.edge.entry();
+                client.connect(0x7777_7777);
+                let snd_nxt = client.iss.wrapping_add(sent / 2 + 201);
+                let iss = snd_nxt.wrapping_sub(sent);
+                client.edge.flow = Some(Flow { snd_nxt, iss, ..old });
+                let kept = Handover::Assign(Negotiated(client.iss as u8));
+                let data = client.data(300);
+                assert_eq!(client.edge.step(&data).ask, Ask::First, "{sent} bytes");
+                client.edge.world.preflight = false;
+                assert_exit(&client.edge.give(&data), Exit::NotOptions, Action::Pass);
+                assert_eq!(client.edge.hand_over(&data), kept, "{sent} bytes");
+                client.edge.world.preflight = true;
+                client.preflight(300, 100);
+                assert_eq!(client.edge.entry().iss, client.iss);
+            }
         }
     }
 }

@@ -81,10 +81,17 @@ pub(crate) fn meeting() -> impl Strategy<Value = Meeting> {
         0..4u32,
         any::<u32>(),
         any::<u8>(),
+        prop_oneof![3 => Just(u16::MAX), 1 => any::<u16>()],
     );
     let numbers = (place(), place(), prop_oneof![Just(0), Just(1), Just(400), 0usize..1600]);
     (proptest::option::of(flow()), bits(), numbers, surroundings, decision).prop_map(
-        |(flow, bits, (seq, ack, len), (owner, preflight, v6, age, isn, kept), decision)| {
+        |(
+            flow,
+            bits,
+            (seq, ack, len),
+            (owner, preflight, v6, age, isn, kept, window),
+            decision,
+        )| {
             let family = if v6 { Family::V6 } else { Family::V4 };
             let world = World { owner, preflight, ..World::new() };
             let iss = cookie::issue(
@@ -108,7 +115,7 @@ pub(crate) fn meeting() -> impl Strategy<Value = Meeting> {
                 Err(Exit::Internal) => Ok(answer(usize::from(known.reply_len))),
                 other => other,
             };
-            let segment = segment(family, bits, seq, ack, len);
+            let segment = Segment { window, ..segment(family, bits, seq, ack, len) };
             Meeting { edge: Edge { world, flow }, segment, decision }
         },
     )

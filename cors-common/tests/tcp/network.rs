@@ -1,4 +1,4 @@
-//! A client with a stream to send, a network that loses, repeats and reorders, and the driver.
+//! A network that loses, repeats and reorders, and the driver and the kernel behind it.
 
 use std::collections::VecDeque;
 
@@ -12,57 +12,56 @@ use cors_common::{
 };
 
 use crate::{
-    plan::{Ending, Plan},
-    support::{Edge, segment},
+    host::{Host, Packet},
+    plan::Plan,
+    support::Edge,
 };
 
-type Packet = (Segment, Vec<u8>);
-type Reply = (TcpFields, Vec<u8>);
+/// What comes back to the client.
+#[derive(Clone, Debug)]
+struct Reply {
+    tcp: TcpFields,
+    body: Vec<u8>,
+    /// Why the kernel was asked for a reset, where it is one.
+    reset_by: Option<Exit>,
+}
 
 /// Both ends of one connection, and what is on its way between them.
 #[derive(Debug)]
 pub(crate) struct Network {
-    plan: Plan,
+    host: Host,
     edge: Edge,
     up: VecDeque<Packet>,
     down: VecDeque<Reply>,
-    // The client.
-    stream: Vec<u8>,
-    written: usize,
-    una: usize,
-    nxt: usize,
-    fin: Option<usize>,
-    received: Vec<u8>,
-    received_fin: bool,
-    iss: Option<u32>,
+    /// Every segment that the client ever sent.
+    history: Vec<Packet>,
+    /// The listener's queue is full: the kernel drops what it is given.
+    full: bool,
     // What the driver did.
     answered: usize,
     sent: usize,
     consumed: usize,
+    /// The client acknowledged the last FIN, and nothing is remembered.
+    ended: bool,
     handed_over: bool,
 }
 
 impl Network {
     pub(crate) fn new(plan: Plan) -> Self {
         let mut network = Self {
-            plan,
+            host: Host::new(plan),
             edge: Edge::new(),
             up: VecDeque::new(),
             down: VecDeque::new(),
-            stream: Vec::new(),
-            written: 0,
-            una: 0,
-            nxt: 0,
-            fin: None,
-            received: Vec::new(),
-            received_fin: false,
-            iss: None,
+            history: Vec::new(),
+            full: false,
             answered: 0,
             sent: 0,
             consumed: 0,
+            ended: false,
             handed_over: false,
         };
-        network.retransmit(usize::MAX);
+        network.carry();
         network
     }
 
@@ -75,6 +74,15 @@ impl Network {
         self.edge.world.epoch += 1;
     }
 
+    /// The agent stops to renew the lease, or begins again.
+    pub(crate) fn toggle_lease(&mut self) {
+        self.edge.world.lapsed ^= true;
+    }
+
+    pub(crate) fn fill_queue(&mut self, full: bool) {
+        self.full = full;
+    }
+
     /// A segment arrives at the driver, out of its order if `at` is not the first.
     pub(crate) fn deliver_up(&mut self, at: usize, keep: bool) {
         let index = at % self.up.len().max(1);
@@ -84,13 +92,31 @@ impl Network {
         }
     }
 
+    /// A copy of anything that the client ever sent arrives.
+    pub(crate) fn deliver_late(&mut self, at: usize) {
+        let (segment, payload) = self.history[at % self.history.len()].clone();
+        self.driver(&segment, &payload);
+    }
+
     /// A reply arrives at the client.
     pub(crate) fn deliver_down(&mut self, at: usize, keep: bool) {
         let index = at % self.down.len().max(1);
         let reply = if keep { self.down.get(index).cloned() } else { self.down.remove(index) };
-        if let Some((tcp, payload)) = reply {
-            self.client(&tcp, &payload);
+        let Some(Reply { tcp, body, reset_by }) = reply else { return };
+        if self.host.reset {
+            return;
         }
+        let Some(by) = reset_by else {
+            self.host.receive(&tcp, &body);
+            return self.carry();
+        };
+        self.host.reset = self.host.believes_reset(tcp.seq);
+        // An answer that can no longer be had ends its connection. Every other reset must be of
+        // a number that the client has left behind.
+        assert!(
+            !self.host.reset || by == Exit::AnswerChanged,
+            "the client believes a reset: {by:?}"
+        );
     }
 
     pub(crate) fn lose_up(&mut self, at: usize) {
@@ -101,111 +127,45 @@ impl Network {
         self.down.remove(at % self.down.len().max(1));
     }
 
-    /// The client's timer: everything that is not acknowledged, or its first `limit` bytes.
+    /// The client's timer.
     pub(crate) fn retransmit(&mut self, limit: usize) {
-        if self.iss.is_none() {
-            let syn = segment(self.plan.family, flags::SYN, self.plan.isn, 0, 0);
-            self.up.push_back((syn, Vec::new()));
-            return;
+        if !self.host.reset {
+            self.host.retransmit(limit);
+            self.carry();
         }
-        let end = self.nxt.min(self.stream.len());
-        let fin = self.fin.is_some_and(|at| self.una <= at && self.nxt > at);
-        if self.una < end {
-            let to = end.min(self.una.saturating_add(limit));
-            self.send(self.una, to, fin && to == self.stream.len());
-        } else if fin {
-            self.send(self.stream.len(), self.stream.len(), true);
+    }
+
+    pub(crate) fn probe(&mut self, byte: bool) {
+        if !self.host.reset {
+            self.host.probe(byte);
+            self.carry();
         }
     }
 
     /// Whether the client has all that it wanted, or the kernel its connection.
     pub(crate) fn is_done(&self) -> bool {
-        let closed = self.fin.is_some_and(|at| self.una > at) && self.received_fin;
-        self.handed_over || closed
+        self.handed_over || self.host.reset || self.host.is_closed()
     }
 
     pub(crate) fn handed_over(&self) -> bool {
         self.handed_over
     }
 
+    pub(crate) fn was_reset(&self) -> bool {
+        self.host.reset
+    }
+
     pub(crate) fn answered(&self) -> usize {
         self.answered
     }
 
-    // === The client ===
-
-    fn send(&mut self, from: usize, to: usize, fin: bool) {
-        let iss = self.iss.expect("connected");
-        let seq = self.plan.isn.wrapping_add(1 + from as u32);
-        let ack = iss.wrapping_add(1 + self.received.len() as u32 + u32::from(self.received_fin));
-        let bits = flags::ACK | if fin { flags::FIN } else { 0 };
-        let segment = segment(self.plan.family, bits, seq, ack, to - from);
-        self.up.push_back((segment, self.stream[from..to].to_vec()));
+    pub(crate) fn received(&self) -> usize {
+        self.host.received.len()
     }
 
-    fn acknowledge(&mut self) {
-        self.send(self.nxt.min(self.stream.len()), self.nxt.min(self.stream.len()), false);
-    }
-
-    fn client(&mut self, tcp: &TcpFields, payload: &[u8]) {
-        let Some(iss) = self.iss else {
-            assert_eq!(tcp.flags, flags::SYN | flags::ACK);
-            self.iss = Some(tcp.seq);
-            self.acknowledge();
-            return self.write();
-        };
-        if tcp.flags & flags::SYN != 0 {
-            // RFC 5961 §4.2: a challenge.
-            return self.acknowledge();
-        }
-        let acked = tcp.ack.wrapping_sub(self.plan.isn.wrapping_add(1)) as usize;
-        assert!(acked <= self.nxt, "acknowledges {acked} of {} bytes sent", self.nxt);
-        self.una = self.una.max(acked);
-        let fin = tcp.flags & flags::FIN != 0;
-        let at = tcp.seq.wrapping_sub(iss.wrapping_add(1)) as usize;
-        if at == self.received.len() && !self.received_fin {
-            self.received.extend_from_slice(payload);
-            self.received_fin = fin;
-        } else {
-            // Bytes that it has already: they must be those that it has.
-            let have = self.received.len();
-            assert!(at + payload.len() <= have + usize::from(self.received_fin), "a hole at {at}");
-            assert_eq!(&self.received[at.min(have)..(at + payload.len()).min(have)], payload);
-        }
-        if !payload.is_empty() || fin {
-            self.acknowledge();
-        }
-        self.write();
-    }
-
-    /// Sends whatever is due by now.
-    fn write(&mut self) {
-        let mut have = 0;
-        let mut complete = 0;
-        while complete < self.plan.preflights.len() {
-            have += self.plan.preflights[complete].1;
-            if self.received.len() < have {
-                break;
-            }
-            complete += 1;
-        }
-        let get = usize::from(self.plan.ending == Ending::Get);
-        let wanted = self.plan.preflights.len() + get;
-        let due = if self.plan.pipelines { wanted } else { wanted.min(complete + 1) };
-        while self.written < due {
-            let request = self.plan.request(self.written);
-            self.written += 1;
-            self.stream.extend_from_slice(&request);
-            let from = self.nxt;
-            self.nxt = self.stream.len();
-            self.send(from, self.nxt, false);
-        }
-        let last = complete == wanted || self.received_fin;
-        if last && self.fin.is_none() && get == 0 {
-            self.fin = Some(self.stream.len());
-            self.nxt = self.stream.len() + 1;
-            self.send(self.stream.len(), self.stream.len(), true);
-        }
+    fn carry(&mut self) {
+        self.history.extend(self.host.out.iter().cloned());
+        self.up.extend(self.host.out.drain(..));
     }
 
     // === The driver, its shell, and the hook behind it ===
@@ -215,53 +175,100 @@ impl Network {
         let mut verdict = self.edge.step(segment);
         let mut body = Vec::new();
         if verdict.ask != Ask::Nothing {
-            let read = self.plan.read(&payload[..verdict.request_len]);
-            let found = read.map(|index| self.plan.answer(index));
-            verdict.answered(found.as_ref().map_err(|exit| *exit));
+            let plan = &self.host.plan;
+            let read = plan.read(&payload[..verdict.request_len]);
+            let found = read.map(|index| plan.answer(index));
+            let found = self.edge.looked_up(found.as_ref().map_err(|exit| *exit));
+            verdict.answered(segment, found);
             if verdict.body {
-                body = self.plan.reply(read.expect("a preflight"));
+                body = plan.reply(read.expect("a preflight"));
             }
             if matches!(verdict.exit, Exit::Answered | Exit::AnsweredClose) {
                 self.count(read.expect("a preflight"), &verdict.tcp, segment);
             }
         }
         self.edge.apply(&verdict);
+        self.ended |= verdict.exit == Exit::LastAck;
         if self.handed_over {
             assert_eq!(verdict.exit.action(), Action::Pass, "the kernel has the connection");
             assert_eq!(self.edge.hand_over(segment), Handover::Leave(Exit::TcNotOurs));
+            // Or a copy that comes when the kernel's connection has ended would be handed over.
+            assert!(self.edge.flow.is_none() || segment.has(flags::SYN), "the entry stays");
             return;
         }
         match verdict.exit.action() {
             Action::Drop => {}
-            Action::Transmit => self.down.push_back((verdict.tcp, body)),
+            Action::Transmit => {
+                self.down.push_back(Reply { tcp: verdict.tcp, body, reset_by: None });
+            }
+            Action::Pass if segment.has(flags::SYN) => self.kernel_syn(verdict.exit),
             Action::Pass => self.behind(segment, verdict.exit),
         }
     }
 
     /// Each answer is the next one, at the next byte of both streams.
     fn count(&mut self, index: usize, tcp: &TcpFields, segment: &Segment) {
+        if self.ended {
+            // From its cookie: copies of the first requests, one after the other, get the same
+            // bytes again. That they are the same the client looks after.
+            return;
+        }
         assert_eq!(index, self.answered, "each preflight is answered once");
-        let iss = self.iss.expect("connected");
+        let plan = &self.host.plan;
+        let iss = self.host.iss.expect("connected");
         assert_eq!(tcp.seq, iss.wrapping_add(1 + self.sent as u32));
-        assert_eq!(segment.seq, self.plan.isn.wrapping_add(1 + self.consumed as u32));
+        assert_eq!(segment.seq, plan.isn.wrapping_add(1 + self.consumed as u32));
         self.answered += 1;
-        self.sent += self.plan.preflights[index].1;
-        self.consumed += self.plan.request(index).len();
+        self.sent += plan.preflights[index].1;
+        self.consumed += plan.request(index).len();
+    }
+
+    /// Without a lease the kernel makes the handshake. (What it makes of a late copy of a SYN is
+    /// not played: that takes a connection with it for which nothing but an entry is there.)
+    fn kernel_syn(&mut self, exit: Exit) {
+        assert_eq!(exit, Exit::LeaseExpired);
+        if self.host.iss.is_none() {
+            self.take();
+        }
+    }
+
+    fn take(&mut self) {
+        self.handed_over = true;
+        self.edge.world.owner = Owner::Connection;
     }
 
     fn behind(&mut self, segment: &Segment, passed: Exit) {
+        let next = self.host.plan.isn.wrapping_add(1 + self.consumed as u32);
         match self.edge.hand_over(segment) {
+            // A copy of the first segment, and a cookie is all the proof that is asked for.
+            Handover::Assign(_) if self.ended => {}
             Handover::Assign(_) => {
-                let iss = self.iss.expect("connected");
                 // The kernel goes on where the last answer ended, and the client has that answer.
-                assert_eq!(segment.seq, self.plan.isn.wrapping_add(1 + self.consumed as u32));
+                let iss = self.host.iss.expect("connected");
+                assert_eq!(segment.seq, next);
                 assert_eq!(segment.ack, iss.wrapping_add(1 + self.sent as u32));
-                assert_eq!(self.received.len(), self.sent);
-                self.handed_over = true;
-                self.edge.world.owner = Owner::Connection;
+                assert_eq!(self.host.received.len(), self.sent);
+                if !self.full {
+                    self.take();
+                }
             }
-            Handover::Leave(exit) => {
-                assert_eq!(exit.action(), Action::Drop, "{passed:?}, {exit:?}: the kernel resets");
+            Handover::Leave(exit) if exit.action() == Action::Drop => {}
+            // What starts before the next byte should have been dropped: `leaving` and
+            // `out_of_place` have the cases.
+            Handover::Leave(_)
+                if matches!(passed, Exit::AfterClose | Exit::Leaving)
+                    && segment.seq.wrapping_sub(next) >= 1 << 31 => {}
+            Handover::Leave(_) => {
+                // RFC 9293 §3.10.7.1: the kernel knows of no connection.
+                let tcp = TcpFields {
+                    seq: segment.ack,
+                    ack: 0,
+                    flags: flags::RST,
+                    window: 0,
+                    options: [0; 3],
+                    option_words: 0,
+                };
+                self.down.push_back(Reply { tcp, body: Vec::new(), reset_by: Some(passed) });
             }
         }
     }

@@ -96,16 +96,54 @@ fn it_is_the_kernels_where_the_kernel_has_the_connection() {
     }
 }
 
-/// Data behind a close has nobody to read it.
+/// Data behind a close has nobody to read it (RFC 9293 §3.6.1), and the kernel's reset says so.
 #[test]
-fn data_after_the_close_is_dropped() {
+fn data_after_the_close_is_reset_by_the_kernel() {
     for family in FAMILIES {
         for make in [Client::told_to_close, Client::closed, Client::last_ack] {
-            for (seq, len) in [(0, 300), (1, 1), (5000, 300), (u32::MAX, 2)] {
+            for (seq, len) in [(0, 300), (1, 1), (5000, 300)] {
                 let mut client = make(family);
+                // The last acknowledgement comes with it, where one is missing.
+                client.ack = client.edge.entry().snd_nxt;
                 let before = client.edge.flow;
                 let segment = client.at(DATA, seq, 0, len);
-                assert_exit(&client.edge.give(&segment), Exit::AfterClose, Action::Drop);
+                assert_exit(&client.edge.give(&segment), Exit::AfterClose, Action::Pass);
+                assert_eq!(client.edge.flow, before);
+                assert_eq!(client.edge.hand_over(&segment), Handover::Leave(Exit::Orphan));
+            }
+        }
+    }
+}
+
+/// A request behind the one that says `Connection: close`, sent before there was an answer: the
+/// reset would come before it.
+#[test]
+fn data_that_does_not_acknowledge_the_close_is_not_reset() {
+    for family in FAMILIES {
+        for ahead in [0, 300, 0xffff] {
+            let mut client = Client::told_to_close(family);
+            let segment = client.at(DATA, ahead, 0u32.wrapping_sub(201), 300);
+            assert_exit(&client.edge.give(&segment), Exit::AfterClose, Action::Pass);
+            assert_eq!(client.edge.hand_over(&segment), Handover::Leave(Exit::Early));
+        }
+    }
+}
+
+/// Copies of what was answered, and pieces of it where the client sends it again in smaller ones.
+/// A reset would be at the very number that a client waits at which has not got the answer.
+#[test]
+#[ignore = "it passes, and the kernel resets at the number that the client waits at"]
+fn what_was_there_before_the_close_is_dropped() {
+    for family in FAMILIES {
+        for make in [Client::told_to_close, Client::closed, Client::last_ack] {
+            for (seq, ack, len) in
+                [(400, 201, 100), (300, 201, 300), (200, 100, 200), (400, 0, 400), (1, 0, 2)]
+            {
+                let mut client = make(family);
+                let before = client.edge.flow;
+                let (seq, ack) = (0u32.wrapping_sub(seq), 0u32.wrapping_sub(ack));
+                let segment = client.at(DATA, seq, ack, len);
+                assert_exit(&client.edge.give(&segment), Exit::Stale, Action::Drop);
                 assert_eq!(client.edge.flow, before);
             }
         }

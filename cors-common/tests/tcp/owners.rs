@@ -180,6 +180,6 @@ fn an_answer_on_an_open_connection_costs_one_look_up_and_no_hash() {
         client.preflight(300, 100);
         let asked = &client.edge.world.asked;
         assert_eq!((asked.owner, asked.text, asked.keys.get()), (1, 1, 0));
-        assert_eq!((asked.mss, asked.options), (0, 0));
+        assert_eq!((asked.arrival, asked.options), (0, 0));
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Ending {
     Fin,
     /// Its last preflight says `Connection: close`.
     Close,
+    /// It closes behind its last request, before it has the answer.
+    HalfClose,
     /// A request that is not tier 1's.
     Get,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) ending: Ending,
     /// Whether it sends a request before it has the answers to those before.
     pub(crate) pipelines: bool,
+    /// Whether it rests between an answer and the next request, for which its timer stands.
+    pub(crate) pauses: bool,
 }
 
 impl Plan {

@@ -115,3 +115,65 @@ fn the_last_request_once_more_is_no_probe() {
         assert_exit(&client.edge.give(&probe), Exit::ProbeAck, Action::Transmit);
     }
 }
+
+/// The byte may be anything, the first of a request as well; it was never sent before.
+#[test]
+fn a_byte_before_the_first_is_acknowledged_from_the_cookie() {
+    for family in FAMILIES {
+        for preflight in [false, true] {
+            let mut client = Client::connected(family);
+            client.edge.world.preflight = preflight;
+            let probe = client.at(flags::ACK, BEFORE, 0, 1);
+            // In both epochs of the cookie.
+            for _ in 0..2 {
+                let verdict = client.edge.give(&probe);
+                assert_exit(&verdict, Exit::ProbeAck, Action::Transmit);
+                let tcp = verdict.tcp;
+                assert_eq!((tcp.seq, tcp.ack, tcp.flags), (client.ack, client.seq, flags::ACK));
+                assert_eq!((tcp.window, client.edge.flow), (512, None));
+                client.edge.world.epoch += 1;
+            }
+            assert_eq!(client.edge.give(&probe).exit.action(), Action::Pass);
+        }
+    }
+}
+
+#[test]
+fn a_byte_before_the_first_is_the_kernels_where_it_has_the_connection() {
+    for family in FAMILIES {
+        for owner in OWNERS {
+            let mut client = Client::connected(family);
+            client.edge.world.owner = owner;
+            let probe = client.at(flags::ACK, BEFORE, 0, 1);
+            let action = if owner == Owner::Listener { Action::Transmit } else { Action::Pass };
+            assert_eq!(client.edge.give(&probe).exit.action(), action, "{owner:?}");
+        }
+    }
+}
+
+/// An entry of the last connection says nothing about a probe of the next one.
+#[test]
+fn a_silent_connection_is_probed_on_a_used_tuple() {
+    for family in FAMILIES {
+        for make in [Client::open, Client::told_to_close, Client::last_ack, Client::closed] {
+            for len in [0, 1] {
+                let mut client = make(family);
+                let before = client.edge.flow;
+                client.connect(0x7777_7777);
+                let probe = client.at(flags::ACK, BEFORE, 0, len);
+                for _ in 0..2 {
+                    let verdict = client.edge.give(&probe);
+                    assert_exit(&verdict, Exit::ProbeAck, Action::Transmit);
+                    assert_eq!((verdict.tcp.seq, verdict.tcp.ack), (client.ack, client.seq));
+                    assert_eq!(client.edge.flow, before, "a probe proves no more than a SYN");
+                    client.edge.world.epoch += 1;
+                }
+            }
+        }
+        // Nor does one that waits for the kernel.
+        let mut client = Client::leaving(family);
+        client.connect(0x7777_7777);
+        let probe = client.at(flags::ACK, BEFORE, 0, 1);
+        assert_exit(&client.edge.give(&probe), Exit::ProbeAck, Action::Transmit);
+    }
+}

@@ -9,13 +9,13 @@ use cors_common::{
     head::Span,
     policy::Answer,
     tcp::{
-        Env, Owner,
+        Arrival, Env, Owner,
         flow::Flow,
         handover::{Handover, hand_over},
         step::{Ask, Change, Verdict, step},
     },
     wire::{
-        options::OptionBytes,
+        options::{Declined, OptionBytes},
         segment::{Address, Family, Segment, Tuple},
     },
 };
@@ -39,7 +39,7 @@ pub(crate) struct Asked {
     pub(crate) keys: Cell<u32>,
     pub(crate) owner: u32,
     pub(crate) options: u32,
-    pub(crate) mss: u32,
+    pub(crate) arrival: u32,
     pub(crate) text: u32,
 }
 
@@ -49,7 +49,10 @@ pub(crate) struct World {
     pub(crate) keys: Keys,
     pub(crate) epoch: u32,
     pub(crate) owner: Owner,
-    pub(crate) mss: u16,
+    pub(crate) arrival: Arrival,
+    pub(crate) declined: Declined,
+    /// Whether the agent has stopped renewing the lease.
+    pub(crate) lapsed: bool,
     pub(crate) preflight: bool,
     pub(crate) syn_options: Vec<u8>,
     /// Whether the options can be copied out at all.
@@ -66,7 +69,9 @@ impl World {
             keys: KEYS,
             epoch: 7,
             owner: Owner::Listener,
-            mss: 1460,
+            arrival: Arrival { for_us: true, mss: 1460 },
+            declined: Declined::default(),
+            lapsed: false,
             preflight: true,
             syn_options: LINUX.to_vec(),
             readable: true,
@@ -86,9 +91,17 @@ impl Env for World {
         self.epoch
     }
 
+    fn lapsed(&self) -> bool {
+        self.lapsed
+    }
+
     fn owner(&mut self, _: &Segment) -> Owner {
         self.asked.owner += 1;
         self.owner
+    }
+
+    fn declined(&self) -> Declined {
+        self.declined
     }
 
     fn options(&mut self, _: &Segment) -> &mut OptionBytes {
@@ -101,9 +114,9 @@ impl Env for World {
         &mut self.options
     }
 
-    fn mss(&mut self, _: &Segment) -> u16 {
-        self.asked.mss += 1;
-        self.mss
+    fn arrival(&mut self, _: &Segment) -> Arrival {
+        self.asked.arrival += 1;
+        self.arrival
     }
 
     fn starts_like_a_preflight(&mut self, _: &Segment) -> bool {
@@ -139,12 +152,14 @@ pub(crate) fn segment(
     Segment {
         tuple: tuple(family),
         family,
+        tag: 0,
         ip_at: 14,
         tcp_at,
         options_len: 0,
         payload_len,
         seq,
         ack,
+        window: u16::MAX,
         flags,
     }
 }
@@ -185,10 +200,18 @@ impl Edge {
     pub(crate) fn ask(&mut self, segment: &Segment, decision: Result<&Answer, Exit>) -> Verdict {
         let mut verdict = self.step(segment);
         if verdict.ask != Ask::Nothing {
-            verdict.answered(decision);
+            verdict.answered(segment, self.looked_up(decision));
         }
         self.apply(&verdict);
         verdict
+    }
+
+    /// The shell looks nothing up while the lease is lapsed.
+    pub(crate) const fn looked_up<'a>(
+        &self,
+        decision: Result<&'a Answer, Exit>,
+    ) -> Result<&'a Answer, Exit> {
+        if self.world.lapsed { Err(Exit::LeaseExpired) } else { decision }
     }
 
     /// What `step` says; nothing changes.
