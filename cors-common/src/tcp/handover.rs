@@ -7,6 +7,7 @@
 use super::{
     Env, Owner, cookie_distance,
     flow::{Flow, WINDOW, phase},
+    step::is_next_incarnation,
 };
 use crate::{
     exit::Exit,
@@ -39,10 +40,16 @@ pub fn hand_over<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E) ->
         return Handover::Leave(Exit::TcNotOurs);
     }
     let place = match flow {
+        // From another version, or torn: as good as none.
+        Some(flow) if flow.phase < phase::OPEN || flow.phase > phase::LEAVING => {
+            from_cookie(segment, env)
+        }
         Some(flow) if on_flow(flow, segment) => from_flow(flow, segment),
         // It acknowledges what was sent before an answer, not the answer. From its cookie the
         // connection would start over, and send other bytes in the answer's place.
-        Some(flow) if flow.is_behind(segment.ack) => behind(flow, segment),
+        Some(flow) if flow.is_behind(segment.ack) && !is_next_incarnation(segment, flow, env) => {
+            behind(flow, segment)
+        }
         _ => from_cookie(segment, env),
     };
     match (place, owner) {

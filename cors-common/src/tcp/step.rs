@@ -125,18 +125,17 @@ pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &m
         Some(flow) if flow.phase >= first && flow.phase <= last => Some(flow),
         _ => None,
     };
-    let leaving = in_phases(phase::LEAVING, phase::LEAVING);
+    if let Some(flow) = in_phases(phase::LEAVING, phase::LEAVING)
+        && is_leaving(segment, flow, env, out)
+    {
+        return;
+    }
     let flow = in_phases(phase::OPEN, phase::CLOSED);
     if kind & flags::RST != 0 {
         return reset(segment, flow, out);
     }
     if kind != flags::ACK && kind != flags::ACK | flags::FIN {
         return out.leave(Exit::Flags);
-    }
-    if let Some(flow) = leaving
-        && is_leaving(segment, flow, env, out)
-    {
-        return;
     }
     if let Some(flow) = flow {
         // A cookie of its own tells a new connection on the same tuple from a late segment of
@@ -202,7 +201,7 @@ fn reset(segment: &Segment, flow: Option<&Flow>, out: &mut Verdict) {
 
 /// Whether the segment proves a handshake other than the one that the flow entry came from.
 #[inline(always)]
-fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool {
+pub(super) fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool {
     // What belongs to the flow acknowledges the last answer or what was before it; only for the
     // rest is the price of a hash due. A copy of the flow's own first segments has its own cookie.
     let acked = segment.ack.wrapping_sub(flow.reply_seq());
@@ -219,18 +218,21 @@ fn is_next_incarnation<E: Env>(segment: &Segment, flow: &Flow, env: &E) -> bool 
 fn is_leaving<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) -> bool {
     let ours = segment.ack == flow.snd_nxt
         && segment.seq.wrapping_sub(flow.rcv_nxt.wrapping_sub(1)) <= WINDOW;
+    let is_bare = segment.payload_len == 0 && segment.flags & (flags::FIN | flags::RST) == 0;
+    let is_probe = segment.seq == flow.rcv_nxt.wrapping_sub(1) && !segment.has(flags::RST);
     match env.owner(segment) {
         // The kernel has it. The entry goes, so that nothing of it is handed over once more when
         // the kernel's connection has ended.
         Owner::Connection => out.leave_and(Exit::NotOurs, Change::Forget),
         // The kernel did not take the segment, for a full queue perhaps. It comes again; an
-        // acknowledgement in the meantime would only be reset.
-        Owner::Listener if ours && segment.payload_len == 0 && !segment.has(flags::FIN) => {
-            out.leave(Exit::ReplyAck);
-        }
+        // acknowledgement in the meantime would only be reset, and so would a keep-alive probe
+        // that was overtaken.
+        Owner::Listener if ours && (is_bare || is_probe) => out.leave(Exit::ReplyAck),
         _ if ours => out.leave(Exit::Leaving),
         // A copy of an answered request: from its cookie the connection would start over.
-        _ if flow.is_behind(segment.ack) => out.leave(Exit::Stale),
+        _ if flow.is_behind(segment.ack) && !is_next_incarnation(segment, flow, env) => {
+            out.leave(Exit::Stale);
+        }
         _ => return false,
     }
     true
@@ -257,13 +259,16 @@ fn on_flow<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdic
         if segment.payload_len == 1 && segment.seq == flow.rcv_nxt.wrapping_sub(1) {
             return probe(flow, out);
         }
+        // A piece of the last request would be reset at the number that a client waits at which
+        // has not got its answer.
+        if segment.seq.wrapping_sub(flow.rcv_nxt) >= 1 << 31 {
+            return unexpected(Exit::Stale, segment, env, out);
+        }
         if flow.phase != phase::OPEN {
             return unexpected(Exit::AfterClose, segment, env, out);
         }
         if segment.seq != flow.rcv_nxt {
-            let ahead = segment.seq.wrapping_sub(flow.rcv_nxt) < 1 << 31;
-            let exit = if ahead { Exit::OutOfOrder } else { Exit::Stale };
-            return unexpected(exit, segment, env, out);
+            return unexpected(Exit::OutOfOrder, segment, env, out);
         }
         if segment.ack != flow.snd_nxt {
             return unexpected(Exit::Unacknowledged, segment, env, out);
@@ -383,7 +388,8 @@ impl Verdict {
         }
         let kept = before.negotiated();
         let window = usize::from(segment.window) << kept.window_scale().unwrap_or(0);
-        if answer.len > kept.mss() as usize || answer.len > window {
+        // A FIN that the window cuts off would never be acknowledged.
+        if answer.len > kept.mss() as usize || reply_len > window {
             return self.leave(Exit::ReplyTooLong);
         }
         let after = Flow {

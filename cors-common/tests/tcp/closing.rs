@@ -191,7 +191,6 @@ fn a_reset_of_what_is_not_remembered_is_the_kernels() {
 
 /// A connection that is being handed over is reset where it is by then.
 #[test]
-#[ignore = "the driver drops it as an acknowledgement"]
 fn a_reset_of_a_connection_that_is_leaving_is_the_kernels() {
     for family in FAMILIES {
         for bits in [flags::RST, flags::RST | flags::ACK] {

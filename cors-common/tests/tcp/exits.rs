@@ -193,6 +193,7 @@ const ELSEWHERE: &[(&str, &[Exit])] = &[
             Exit::Internal,
             Exit::Broken,
             Exit::NoRoom,
+            Exit::NoRoomAgain,
             Exit::WouldAnswer,
             Exit::HandedOver,
             Exit::HandoverRefused,

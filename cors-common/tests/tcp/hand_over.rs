@@ -78,8 +78,8 @@ fn nothing_else_is_handed_over_from_an_entry() {
             for leave in [false, true] {
                 for (seq, ack, exit) in [
                     (1, 0, Exit::Early),
-                    (0xffff, 0, Exit::Early),
-                    (0x1_0000, 0, Exit::Orphan),
+                    (0x1_0000, 0, Exit::Early),
+                    (0x1_0001, 0, Exit::Orphan),
                     (u32::MAX, 0, Exit::Orphan),
                     (0x8000_0000, 0, Exit::Orphan),
                     (0, 1, Exit::Orphan),
@@ -88,8 +88,8 @@ fn nothing_else_is_handed_over_from_an_entry() {
                     // before the next request can be anybody's.
                     (0, u32::MAX, Exit::Early),
                     (0, 0u32.wrapping_sub(200), Exit::Early),
-                    (0xffff, 0u32.wrapping_sub(200), Exit::Early),
-                    (0x1_0000, 0u32.wrapping_sub(200), Exit::Orphan),
+                    (0x1_0000, 0u32.wrapping_sub(200), Exit::Early),
+                    (0x1_0001, 0u32.wrapping_sub(200), Exit::Orphan),
                     (u32::MAX, 0u32.wrapping_sub(200), Exit::Orphan),
                     // The last request and, by its own cookie, the first.
                     (0u32.wrapping_sub(400), 0u32.wrapping_sub(200), Exit::Orphan),
@@ -206,7 +206,6 @@ fn bare_acknowledgements_and_resets_are_not_looked_at() {
 
 /// From another version, or torn: it says nothing, here as in the driver.
 #[test]
-#[ignore = "the hook behind the driver does not look at the phase first"]
 fn an_entry_in_an_unknown_phase_is_no_entry() {
     for family in FAMILIES {
         for unknown in [0, 6, 0x81, u8::MAX] {

@@ -253,11 +253,6 @@ impl Network {
                 }
             }
             Handover::Leave(exit) if exit.action() == Action::Drop => {}
-            // What starts before the next byte should have been dropped: `leaving` and
-            // `out_of_place` have the cases.
-            Handover::Leave(_)
-                if matches!(passed, Exit::AfterClose | Exit::Leaving)
-                    && segment.seq.wrapping_sub(next) >= 1 << 31 => {}
             Handover::Leave(_) => {
                 // RFC 9293 §3.10.7.1: the kernel knows of no connection.
                 let tcp = TcpFields {
