@@ -39,7 +39,13 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(Exit::Internal)?;
     // SAFETY: the entry is this CPU's own, and this is the only reference to it.
     let scratch = unsafe { &mut *scratch };
-    result(read(ctx, scratch))?;
+    scratch.segment = Segment::read(&XdpFrame(ctx))?;
+    // First what costs least: on most hosts most packets are the kernel's.
+    if let Ok(state) = env::any_state()
+        && env::is_recent(state, &scratch.segment)
+    {
+        return Err(Exit::NotOurs);
+    }
     // SAFETY: only whether there is an entry is asked.
     if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
         return Err(Exit::NotProtected);
@@ -83,12 +89,6 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         Change::Put => put(entry, scratch)?,
     }
     Ok(exit)
-}
-
-/// The frame becomes a segment.
-#[inline(never)]
-fn read(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
-    done(Segment::read(&XdpFrame(ctx)).map(|segment| scratch.segment = segment))
 }
 
 /// The segment becomes a verdict, or a question to be looked up.

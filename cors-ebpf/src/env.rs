@@ -10,7 +10,7 @@ use cors_common::{
     cookie::Keys,
     exit::Exit,
     state::{self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
-    tcp::{Arrival, Env, Owner},
+    tcp::{Arrival, Env, Owner, recent::Recent},
     wire::{
         link::Vlan,
         options::{Declined, OPTIONS_MAX, OptionBytes},
@@ -21,7 +21,7 @@ use cors_common::{
 
 use crate::{
     frame::Packet,
-    maps::{INTERFACES, STATE, VLANS},
+    maps::{INTERFACES, RECENT, STATE, VLANS},
 };
 
 /// `TCP_LISTEN` of `include/net/tcp_states.h`.
@@ -80,6 +80,19 @@ pub(crate) fn slot(state: &State) -> &Slot {
     if now!(state, active) & 1 == 1 { &state.slots[0] } else { &state.slots[1] }
 }
 
+/// Whether the segment goes on where the kernel's socket was just seen.
+#[inline(always)]
+pub(crate) fn is_recent(state: &State, segment: &Segment) -> bool {
+    recent(segment).is_some_and(|recent| recent.covers(segment, now!(state, lease)))
+}
+
+#[inline(always)]
+fn recent(segment: &Segment) -> Option<&'static mut Recent> {
+    let entry = RECENT.get_ptr_mut(Recent::slot(&segment.tuple))?;
+    // SAFETY: the entry is this CPU's own, and no other reference to it lives as long.
+    Some(unsafe { &mut *entry })
+}
+
 /// Which of the two dates is current.
 #[inline(always)]
 pub(crate) fn which_date(state: &State) -> u32 {
@@ -124,7 +137,12 @@ impl<P: Packet> Env for Kernel<'_, P> {
             0 => Owner::Nobody,
             1 => Owner::Listener,
             2 => Owner::MptcpListener,
-            _ => Owner::Connection,
+            _ => {
+                if let Some(recent) = recent(segment) {
+                    recent.note(segment, now!(self.state, lease));
+                }
+                Owner::Connection
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     frame::SkbFrame,
     kfunc::{Attributes, bpf_sk_assign_tcp_reqsk},
     maps::{FLOWS, PROTECTED, SCRATCH, Scratch},
-    stage::{Done, done, result},
+    stage::result,
 };
 
 /// Hands over what is ours to hand over, and leaves the rest to the next program.
@@ -37,13 +37,16 @@ fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(Exit::Internal)?;
     // SAFETY: the entry is this CPU's own, and this is the only reference to it.
     let scratch = unsafe { &mut *scratch };
-    result(read(ctx, scratch)).map_err(|_| Exit::TcNotOurs)?;
+    scratch.segment = Segment::read(&SkbFrame::pull(ctx)).map_err(|_| Exit::TcNotOurs)?;
+    // A lapsed lease ends the answers; connections that are open already are still handed over.
+    let state = env::any_state()?;
+    if env::is_recent(state, &scratch.segment) {
+        return Err(Exit::TcNotOurs);
+    }
     // SAFETY: only whether there is an entry is asked.
     if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
         return Err(Exit::TcNotOurs);
     }
-    // A lapsed lease ends the answers; connections that are open already are still handed over.
-    let state = env::any_state()?;
     if env::measures(state) {
         return Err(Exit::TcNotOurs);
     }
@@ -65,12 +68,6 @@ fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
 
 /// From here on what [`judge`] returns is a hand-over, with what was negotiated in the low byte.
 const ASSIGN: u32 = 0x100;
-
-/// The frame becomes a segment.
-#[inline(never)]
-fn read(ctx: &TcContext, scratch: &mut Scratch) -> Done {
-    done(Segment::read(&SkbFrame::pull(ctx)).map(|segment| scratch.segment = segment))
-}
 
 /// The segment becomes a verdict.
 #[inline(never)]

@@ -10,7 +10,11 @@ use cors_common::{
     head::Head,
     policy::{Answer, DRIVER_TEXT_MAX, Image, Policy, image::Line},
     state::{Slot, State},
-    tcp::{flow::Flow, step::Verdict},
+    tcp::{
+        flow::Flow,
+        recent::{Recent, SLOTS},
+        step::Verdict,
+    },
     wire::{
         link::{Interface, Vlan},
         options::OptionBytes,
@@ -49,6 +53,10 @@ pub(crate) static INTERFACES: HashMap<u32, Interface, 256> = HashMap::new();
 /// The VLANs that the host is in on these interfaces.
 #[btf_map]
 pub(crate) static VLANS: HashMap<Vlan, u32, 4096> = HashMap::new();
+
+/// Connections that were just seen to be the kernel's.
+#[btf_map]
+pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray::new();
 
 /// One counter for each way out.
 #[btf_map]

@@ -7,6 +7,7 @@
 pub mod flow;
 pub mod handover;
 pub mod measure;
+pub mod recent;
 pub mod step;
 
 use crate::{

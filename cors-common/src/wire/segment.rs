@@ -98,6 +98,12 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 36);
 
+impl Tuple {
+    /// Nobody's.
+    pub const ZERO: Self =
+        Self { client: Address([0; 4]), server: Address([0; 4]), client_port: 0, server_port: 0 };
+}
+
 /// A protected socket: the key of the map of those, 20 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]

@@ -30,7 +30,7 @@ const TEST: &[Need] = &[
     need("node", "nodejs"),
     need("setpriv", "util-linux"),
 ];
-const BENCH: &[Need] = &[need("nginx", "nginx-light"), need("wrk", "wrk")];
+const BENCH: &[Need] = &[need("nginx", "nginx-light"), need("ethtool", "ethtool")];
 
 /// Installs the packages whose programs are missing.
 pub(super) fn packages_for(purpose: Purpose) -> Result<()> {
