@@ -74,21 +74,19 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         }
         answer(scratch, refused);
     }
-    let exit = scratch.verdict.exit;
-    if exit.action() == Action::Transmit {
-        result(transmit(ctx, scratch, state)).map_err(|failed| match (failed, exit) {
-            // The room is another one with each packet. What was answered once is never the
-            // kernel's to answer.
-            (Exit::NoRoom, Exit::AnsweredAgain) => Exit::NoRoomAgain,
-            (failed, _) => failed,
-        })?;
+    if scratch.verdict.exit.action() == Action::Transmit {
+        match result(transmit(ctx, scratch, state)) {
+            Ok(()) => {}
+            Err(Exit::NoRoom) => scratch.verdict.no_room(),
+            Err(failed) => return Err(failed),
+        }
     }
     match scratch.verdict.change {
         Change::Keep => {}
         Change::Forget => forget(scratch),
         Change::Put => put(entry, scratch)?,
     }
-    Ok(exit)
+    Ok(scratch.verdict.exit)
 }
 
 /// The segment becomes a verdict, or a question to be looked up.

@@ -60,31 +60,39 @@ fn try_transmit(
     store_body(ctx, at + headers_len, date, scratch)
 }
 
+/// So much a frame can always grow at its start, in bytes: `XDP_PACKET_HEADROOM` (256) less what
+/// the kernel keeps there (`struct xdp_frame`) and, in generic mode, less the Ethernet header.
+const BEFORE_MAX: i32 = 192;
+
 /// Makes the frame `len` bytes long.
 ///
-/// Behind a packet in generic mode there is as much room as its allocation happened to leave, which
-/// a short request's does not leave for a long reply. Before it there is always some
-/// (`XDP_PACKET_HEADROOM`), so where the frame cannot grow at its end it grows at its start.
+/// Behind a packet on a virtual cable there is as much room as its allocation happened to leave,
+/// and a short request's does not leave enough for a long reply. So what a frame cannot grow at
+/// its end it grows at its start.
 #[inline(always)]
 fn resize(ctx: &XdpContext, scratch: &mut Scratch, len: usize) -> Result<(), Exit> {
     // SAFETY: the context is valid; the helper checks the room.
     let (more, resized) = unsafe {
-        let now = bpf_xdp_get_buff_len(ctx.ctx);
-        let more = len as i32 - now as i32;
+        let more = len as i32 - bpf_xdp_get_buff_len(ctx.ctx) as i32;
         (more, bpf_xdp_adjust_tail(ctx.ctx, more))
     };
     if resized == 0 {
         return Ok(());
     }
-    let link_len = scratch.zero.bounded(scratch.segment.ip_at, LINK_MAX).ok_or(Exit::Internal)?;
+    let before = if more < BEFORE_MAX { more } else { BEFORE_MAX };
+    let behind = more - before;
+    let link_len = scratch.zero.bounded(scratch.segment.ip_at, LINK_MAX).ok_or(Exit::NoRoom)?;
     let link = scratch.link.as_mut_ptr().cast();
     // SAFETY: the memory has LINK_MAX bytes; the helpers check the bounds and the room.
     unsafe {
-        if bpf_xdp_load_bytes(ctx.ctx, 0, link, link_len as u32) != 0 {
-            return Err(Exit::Internal);
-        }
-        if bpf_xdp_adjust_head(ctx.ctx, -more) != 0 {
+        if bpf_xdp_load_bytes(ctx.ctx, 0, link, link_len as u32) != 0
+            || bpf_xdp_adjust_tail(ctx.ctx, behind) != 0
+        {
             return Err(Exit::NoRoom);
+        }
+        if bpf_xdp_adjust_head(ctx.ctx, -before) != 0 {
+            let undone = bpf_xdp_adjust_tail(ctx.ctx, -behind) == 0;
+            return Err(if undone { Exit::NoRoom } else { Exit::Broken });
         }
         if bpf_xdp_store_bytes(ctx.ctx, 0, link, link_len as u32) != 0 {
             return Err(Exit::Broken);

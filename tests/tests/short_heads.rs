@@ -173,8 +173,11 @@ for_each_family! {
                 }
             });
             server.expect_logged("GET", 1);
-            assert_eq!(counted.get(counter::ANSWERED), 2, "there is room before the packet");
-            assert_eq!(server.logged("OPTIONS"), 0);
+            // How much room there is behind a packet is the kernel's affair.
+            let by_driver = counted.get(counter::ANSWERED) as usize;
+            server.expect_logged("OPTIONS", 2 - by_driver);
+            let passed = counted.get(counter::NO_ROOM);
+            assert_eq!(passed, u64::from(by_driver == 0), "the kernel has it from then on");
             assert_eq!(counted.get(counter::HANDED_OVER), 1);
         }
     }

@@ -406,6 +406,29 @@ impl Verdict {
         self.data(&after, answer.close);
     }
 
+    /// The reply could not be written, and the packet is what it was. The room is another one with
+    /// each packet, so a copy of it must not be answered after it went up: the entry says so.
+    #[inline(never)]
+    pub fn no_room(&mut self) {
+        match self.ask {
+            Ask::First | Ask::Next => {
+                let after = self.flow;
+                self.put(Flow {
+                    rcv_nxt: after.request_seq(),
+                    snd_nxt: after.reply_seq(),
+                    request_len: 0,
+                    reply_len: 0,
+                    phase: phase::LEAVING,
+                    ..after
+                });
+                self.exit = Exit::NoRoom;
+            }
+            // What was answered once is never the kernel's to answer.
+            Ask::Again => self.leave_and(Exit::NoRoomAgain, Change::Keep),
+            Ask::Nothing => self.leave_and(Exit::NoRoom, Change::Keep),
+        }
+    }
+
     /// The segment that carries the answer which the flow remembers.
     #[inline(always)]
     const fn data(&mut self, flow: &Flow, close: bool) {

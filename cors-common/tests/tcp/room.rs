@@ -3,7 +3,7 @@
 use cors_common::{
     exit::{Action, Exit},
     policy::Answer,
-    tcp::{flow::phase, handover::Handover},
+    tcp::{Owner, flow::phase, handover::Handover},
     wire::segment::Family,
 };
 
@@ -79,6 +79,45 @@ fn a_fin_needs_room_as_well() {
         let mut full = client(family, None, 1);
         assert_eq!(exit(&mut full, 200, &last_answer(200)), Exit::ReplyTooLong);
         assert_eq!(exit(&mut client(family, None, 1), 200, &answer(200)), Exit::Answered);
+    }
+}
+
+/// Of two copies of a request, one may find no room in its packet and the other some: where the one
+/// went up, the other must not be answered.
+#[test]
+fn a_request_that_found_no_room_is_not_answered_in_a_copy() {
+    for family in FAMILIES {
+        for answered in 0..3 {
+            let mut client = client(family, Some(7), answered);
+            let data = client.data(300);
+            let mut verdict = client.edge.step(&data);
+            verdict.answered(&data, Ok(&answer(200)));
+            verdict.no_room();
+            client.edge.apply(&verdict);
+            assert_exit(&verdict, Exit::NoRoom, Action::Pass);
+            assert_exit(&client.edge.give(&data), Exit::Leaving, Action::Pass);
+            assert!(matches!(client.edge.hand_over(&data), Handover::Assign(_)));
+            // The kernel has it; the copy finds that.
+            client.edge.world.owner = Owner::Connection;
+            assert_exit(&client.edge.give(&data), Exit::NotOurs, Action::Pass);
+            assert_eq!(client.edge.flow, None);
+        }
+    }
+}
+
+/// What was answered once is not the kernel's to answer: the client sends it again.
+#[test]
+fn an_answered_request_that_finds_no_room_is_dropped() {
+    for family in FAMILIES {
+        let mut client = Client::open(family);
+        let before = client.edge.flow;
+        let again = client.again();
+        let mut verdict = client.edge.step(&again);
+        verdict.answered(&again, Ok(&answer(200)));
+        verdict.no_room();
+        client.edge.apply(&verdict);
+        assert_exit(&verdict, Exit::NoRoomAgain, Action::Drop);
+        assert_eq!(client.edge.flow, before);
     }
 }
 
