@@ -11,7 +11,8 @@ use cors_common::{
     tcp::{
         flow::Flow,
         measure::measure,
-        step::{Ask, Change, step},
+        step::step,
+        verdict::{Ask, Change},
     },
     wire::segment::Segment,
 };

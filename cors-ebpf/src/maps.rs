@@ -13,7 +13,7 @@ use cors_common::{
     tcp::{
         flow::Flow,
         recent::{Recent, SLOTS},
-        step::Verdict,
+        verdict::Verdict,
     },
     wire::{
         link::{Interface, Vlan},

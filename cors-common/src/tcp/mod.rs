@@ -9,6 +9,7 @@ pub mod handover;
 pub mod measure;
 pub mod recent;
 pub mod step;
+pub mod verdict;
 
 use crate::{
     cookie::{self, Keys},

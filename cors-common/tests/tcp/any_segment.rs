@@ -7,7 +7,8 @@ use cors_common::{
         Owner,
         flow::{Flow, phase},
         handover::Handover,
-        step::{Ask, Change, Verdict, step},
+        step::step,
+        verdict::{Ask, Change, Verdict},
     },
     wire::{
         options::Negotiated,

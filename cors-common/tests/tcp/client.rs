@@ -3,7 +3,7 @@
 use cors_common::{
     exit::Exit,
     policy::Answer,
-    tcp::step::Verdict,
+    tcp::verdict::Verdict,
     wire::segment::{Family, Segment, flags},
 };
 

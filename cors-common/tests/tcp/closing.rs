@@ -3,7 +3,7 @@
 use cors_common::{
     exit::{Action, Exit},
     policy::Answer,
-    tcp::{Owner, flow::phase, handover::Handover, step::Change},
+    tcp::{Owner, flow::phase, handover::Handover, verdict::Change},
     wire::segment::{Family, flags},
 };
 

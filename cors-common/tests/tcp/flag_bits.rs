@@ -5,7 +5,7 @@ use cors_common::{
     tcp::{
         Owner,
         handover::Handover,
-        step::{Ask, Change},
+        verdict::{Ask, Change},
     },
     wire::segment::{Family, Segment, flags},
 };

@@ -2,7 +2,7 @@
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{Owner, flow::phase, handover::Handover, step::Ask},
+    tcp::{Owner, flow::phase, handover::Handover, verdict::Ask},
     wire::{
         options::Negotiated,
         segment::{Family, flags},

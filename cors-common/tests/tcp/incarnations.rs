@@ -8,7 +8,7 @@ use cors_common::{
     tcp::{
         flow::{Flow, phase},
         handover::Handover,
-        step::Ask,
+        verdict::Ask,
     },
     wire::{
         options::Negotiated,

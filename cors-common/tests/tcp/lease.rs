@@ -2,7 +2,7 @@
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{flow::phase, handover::Handover, step::Change},
+    tcp::{flow::phase, handover::Handover, verdict::Change},
     wire::{
         options::Negotiated,
         segment::{Family, flags},

@@ -6,7 +6,7 @@ use cors_common::{
         Owner,
         flow::{Flow, phase},
         handover::Handover,
-        step::Ask,
+        verdict::Ask,
     },
     wire::{
         options::Negotiated,

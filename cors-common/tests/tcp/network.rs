@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{Owner, handover::Handover, step::Ask},
+    tcp::{Owner, handover::Handover, verdict::Ask},
     wire::{
         reply::TcpFields,
         segment::{Segment, flags},

@@ -2,7 +2,7 @@
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{Owner, handover::Handover, step::Change},
+    tcp::{Owner, handover::Handover, verdict::Change},
     wire::segment::{Segment, flags},
 };
 

@@ -6,7 +6,7 @@ use cors_common::{
     tcp::{
         Owner,
         handover::Handover,
-        step::{Ask, Change},
+        verdict::{Ask, Change},
     },
     wire::{
         options::Negotiated,

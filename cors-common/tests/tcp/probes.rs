@@ -3,7 +3,7 @@
 
 use cors_common::{
     exit::{Action, Exit},
-    tcp::{Owner, step::Change},
+    tcp::{Owner, verdict::Change},
     wire::segment::flags,
 };
 

@@ -12,7 +12,8 @@ use cors_common::{
         Arrival, Env, Owner,
         flow::Flow,
         handover::{Handover, hand_over},
-        step::{Ask, Change, Verdict, step},
+        step::step,
+        verdict::{Ask, Change, Verdict},
     },
     wire::{
         options::{Declined, OptionBytes},
