@@ -11,7 +11,7 @@ use crate::{
 const NAME_MAX: usize = 253;
 const WORDS_MAX: usize = (NAME_MAX + 6).div_ceil(8);
 
-/// Finds the value of `Host` without its port; it is [`Head::name`] then.
+/// Finds the value of `Host` without its port; it is `Head::name` then.
 ///
 /// Only what a browser sends: lower case, no dot at the end, an IPv6 address in brackets. A host
 /// that a server may fold into another one is refused, because it would be looked up as it is.

@@ -23,7 +23,7 @@ const HOST_WORDS_MAX: usize = (253_usize + 6).div_ceil(8);
 const HTTPS: u64 = words::<1>("https://")[0];
 const HTTP: u64 = words::<1>("http://")[0];
 
-/// Refuses an origin that is not allowed; [`Head::echo`] says then whether it is echoed.
+/// Refuses an origin that is not allowed; `Head::echo` says then whether it is echoed.
 #[inline(always)]
 pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
     let policy = found(&image, slot, head)?;

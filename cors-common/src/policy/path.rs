@@ -17,7 +17,7 @@ use crate::{
 /// The most segments that a path prefix may have.
 pub const PREFIX_SEGMENTS_MAX: usize = 15;
 
-/// Finds the policy; [`Head::policy`] is its index then.
+/// Finds the policy; `Head::policy` is its index then.
 #[inline(always)]
 pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
     if head.name.len as usize > I::TEXT_MAX {
@@ -42,7 +42,7 @@ pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(
     Ok(())
 }
 
-/// The longest prefix that a group has a policy for; [`Head::policy`] is its index + 1, or 0.
+/// The longest prefix that a group has a policy for; `Head::policy` is its index + 1, or 0.
 #[inline(never)]
 fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: u64) -> Result<(), Exit> {
     // Asked anew at every turn: of a register the verifier would remember each bit it has seen.

@@ -1,6 +1,6 @@
 //! The agent's life: start, keep the words current, tell its status, stop.
 //!
-//! [`run`] puts the pieces together; each of the others is one thing that goes on meanwhile.
+//! [`run()`] puts the pieces together; each of the others is one thing that goes on meanwhile.
 
 pub mod addresses;
 pub mod client;
