@@ -56,6 +56,8 @@ fn cargo_test(filter: Option<&str>) -> Result<Tally> {
         .current_dir(workspace())
         .args(["test", "--workspace", "--no-fail-fast"])
         .args(filter)
+        // What needs root is left out elsewhere; here it is there.
+        .args(["--", "--include-ignored"])
         .env("CORS_EDGE_BIN", agent())
         .stdout(Stdio::piped())
         .spawn()

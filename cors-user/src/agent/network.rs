@@ -117,18 +117,22 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Nothing is attached and nothing protected yet. `handover` is whether that program is
-    /// wanted, too.
+    /// Nothing is attached and nothing protected yet. The order of the names is kept. `handover` is
+    /// whether that program is wanted, too.
     pub(super) fn new(
-        mut names: Vec<String>,
+        names: Vec<String>,
         listen: Vec<SocketAddr>,
         wish: Wish,
         handover: bool,
     ) -> Self {
-        names.sort();
-        names.dedup();
+        let mut once: Vec<String> = Vec::with_capacity(names.len());
+        for name in names {
+            if !once.contains(&name) {
+                once.push(name);
+            }
+        }
         let (attachments, said) = (Vec::new(), Said::default());
-        Self { names, listen, wish, handover, attachments, said }
+        Self { names: once, listen, wish, handover, attachments, said }
     }
 
     /// The interfaces that the programs are on.
@@ -316,6 +320,6 @@ mod tests {
         let network = Network::new(names.into(), Vec::new(), Wish::Auto, true);
         let view = view();
         let names: Vec<_> = network.unattached(&view).iter().map(|on| &on.name).collect();
-        assert_eq!(names, ["eth7", "eth8"]);
+        assert_eq!(names, ["eth8", "eth7"]);
     }
 }
