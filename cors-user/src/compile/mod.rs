@@ -255,12 +255,9 @@ mod tests {
                 ..policy.clone()
             });
         }
-        let start = std::time::Instant::now();
         let image = compile(&config, LIMITS).unwrap();
-        eprintln!("{:?}, {:?}", start.elapsed(), image.summary);
         assert_eq!(image.summary.origins, 100_000);
         // The methods and headers are one set each; hosts with their groups and prefixes.
         assert_eq!(image.summary.facts, 100_000 + 3 + 2 + 2 * 1000);
-        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 }
