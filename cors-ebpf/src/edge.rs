@@ -37,16 +37,16 @@ fn edge(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
+    // First what costs least: on most hosts most packets are the kernel's.
+    if let Ok(state) = env::any_state()
+        && env::goes_on(state, &XdpFrame(ctx))
+    {
+        return Err(Exit::NotOurs);
+    }
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(Exit::Internal)?;
     // SAFETY: the entry is this CPU's own, and this is the only reference to it.
     let scratch = unsafe { &mut *scratch };
     scratch.segment = Segment::read(&XdpFrame(ctx))?;
-    // First what costs least: on most hosts most packets are the kernel's.
-    if let Ok(state) = env::any_state()
-        && env::is_recent(state, &scratch.segment)
-    {
-        return Err(Exit::NotOurs);
-    }
     // SAFETY: only whether there is an entry is asked.
     if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
         return Err(Exit::NotProtected);

@@ -10,8 +10,12 @@ use cors_common::{
     cookie::Keys,
     exit::Exit,
     state::{self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
-    tcp::{Arrival, Env, Owner, recent::Recent},
+    tcp::{
+        Arrival, Env, Owner,
+        recent::{self, Recent},
+    },
     wire::{
+        Frame,
         link::Vlan,
         options::{Declined, OPTIONS_MAX, OptionBytes},
         segment::{Family, Segment, Tuple},
@@ -80,14 +84,15 @@ pub(crate) fn slot(state: &State) -> &Slot {
     if now!(state, active) & 1 == 1 { &state.slots[0] } else { &state.slots[1] }
 }
 
-/// Whether the segment goes on where the kernel's socket was just seen.
+/// Whether the frame goes on where the kernel's socket was just seen.
 #[inline(always)]
-pub(crate) fn is_recent(state: &State, segment: &Segment) -> bool {
-    recent(segment).is_some_and(|recent| recent.covers(segment, now!(state, lease)))
+pub(crate) fn goes_on(state: &State, frame: &impl Frame) -> bool {
+    // SAFETY: the entry is this CPU's own, and nobody writes it meanwhile.
+    recent::goes_on(frame, now!(state, lease), |slot| unsafe { Some(&*RECENT.get_ptr(slot)?) })
 }
 
 #[inline(always)]
-fn recent(segment: &Segment) -> Option<&'static mut Recent> {
+fn entry(segment: &Segment) -> Option<&'static mut Recent> {
     let entry = RECENT.get_ptr_mut(Recent::slot(&segment.tuple))?;
     // SAFETY: the entry is this CPU's own, and no other reference to it lives as long.
     Some(unsafe { &mut *entry })
@@ -138,8 +143,8 @@ impl<P: Packet> Env for Kernel<'_, P> {
             1 => Owner::Listener,
             2 => Owner::MptcpListener,
             _ => {
-                if let Some(recent) = recent(segment) {
-                    recent.note(segment, now!(self.state, lease));
+                if let Some(entry) = entry(segment) {
+                    entry.note(segment, now!(self.state, lease));
                 }
                 Owner::Connection
             }

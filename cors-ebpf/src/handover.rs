@@ -34,15 +34,16 @@ fn handover(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
+    // A lapsed lease ends the answers; connections that are open already are still handed over.
+    let state = env::any_state()?;
+    let frame = SkbFrame::pull(ctx);
+    if env::goes_on(state, &frame) {
+        return Err(Exit::TcNotOurs);
+    }
     let scratch = SCRATCH.get_ptr_mut(0).ok_or(Exit::Internal)?;
     // SAFETY: the entry is this CPU's own, and this is the only reference to it.
     let scratch = unsafe { &mut *scratch };
-    scratch.segment = Segment::read(&SkbFrame::pull(ctx)).map_err(|_| Exit::TcNotOurs)?;
-    // A lapsed lease ends the answers; connections that are open already are still handed over.
-    let state = env::any_state()?;
-    if env::is_recent(state, &scratch.segment) {
-        return Err(Exit::TcNotOurs);
-    }
+    scratch.segment = Segment::read(&frame).map_err(|_| Exit::TcNotOurs)?;
     // SAFETY: only whether there is an entry is asked.
     if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
         return Err(Exit::TcNotOurs);

@@ -6,7 +6,13 @@
 //! for segments near the last one in both sequence spaces: a new connection on the same tuple,
 //! with numbers of its own, meets both by chance once in 2^20 times, and is reset then.
 
-use crate::wire::segment::{Segment, Tuple, flags};
+use crate::wire::{
+    Frame,
+    segment::{
+        Address, ETH_LEN, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_LEN, IPV6_LEN, Segment, Tuple,
+        flags, ne32,
+    },
+};
 
 /// How many are remembered for each CPU, a power of two.
 pub const SLOTS: u32 = 256;
@@ -58,17 +64,97 @@ impl Recent {
         self.second = second;
     }
 
-    /// Whether the segment is one more of this connection, with nothing in it that may begin or
-    /// end one.
+    /// Whether what was glanced at is one more segment of this connection, with nothing in it that
+    /// may begin or end one.
     #[inline(always)]
-    pub fn covers(&self, segment: &Segment, second: u64) -> bool {
-        let kind = segment.flags & (flags::SYN | flags::ACK | flags::FIN | flags::RST | flags::URG);
+    pub fn covers(&self, glance: &Glance, second: u64) -> bool {
+        let kind = glance.flags & (flags::SYN | flags::ACK | flags::FIN | flags::RST | flags::URG);
         kind == flags::ACK
             && self.second == second
             && second != 0
-            && is_near(segment.seq, self.seq)
-            && is_near(segment.ack, self.ack)
-            && self.tuple == segment.tuple
+            && is_near(glance.seq, self.seq)
+            && is_near(glance.ack, self.ack)
+            && self.tuple == glance.tuple
+    }
+}
+
+/// As much of a frame as tells whether it goes on. Nothing is checked that the kernel checks when
+/// the packet passes: lengths, checksums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Whose it is.
+    pub tuple: Tuple,
+    /// Its sequence number.
+    pub seq: u32,
+    /// Its acknowledgement number.
+    pub ack: u32,
+    /// Its flags.
+    pub flags: u8,
+}
+
+/// Whether a frame goes on where the kernel's socket was seen in this `second`. `entry` is what is
+/// remembered in a slot.
+///
+/// Each family is compared where it is read: joined behind the two, the addresses would have to go
+/// through memory.
+#[inline(always)]
+pub fn goes_on<'a, F: Frame + ?Sized>(
+    frame: &F,
+    second: u64,
+    entry: impl Fn(u32) -> Option<&'a Recent>,
+) -> bool {
+    let is_covered = |glance: Glance| {
+        entry(Recent::slot(&glance.tuple)).is_some_and(|recent| recent.covers(&glance, second))
+    };
+    match frame.load(ETH_LEN - 2).map(u16::from_be_bytes) {
+        Some(ETH_P_IP) => Glance::v4(frame).is_some_and(is_covered),
+        Some(ETH_P_IPV6) => Glance::v6(frame).is_some_and(is_covered),
+        _ => false,
+    }
+}
+
+impl Glance {
+    #[inline(always)]
+    fn v4<F: Frame + ?Sized>(frame: &F) -> Option<Self> {
+        let ip: [u8; IPV4_LEN] = frame.load(ETH_LEN)?;
+        let is_part = ip[6] & 0x3f != 0 || ip[7] != 0;
+        if ip[0] != 0x45 || ip[9] != IPPROTO_TCP || is_part {
+            return None;
+        }
+        let (client, server) = (Address::v4(ne32(&ip, 12)), Address::v4(ne32(&ip, 16)));
+        Self::tcp(frame, ETH_LEN + IPV4_LEN, client, server)
+    }
+
+    #[inline(always)]
+    fn v6<F: Frame + ?Sized>(frame: &F) -> Option<Self> {
+        let ip: [u8; IPV6_LEN] = frame.load(ETH_LEN)?;
+        if ip[0] >> 4 != 6 || ip[6] != IPPROTO_TCP {
+            return None;
+        }
+        let address =
+            |at| Address([ne32(&ip, at), ne32(&ip, at + 4), ne32(&ip, at + 8), ne32(&ip, at + 12)]);
+        Self::tcp(frame, ETH_LEN + IPV6_LEN, address(8), address(24))
+    }
+
+    #[inline(always)]
+    fn tcp<F: Frame + ?Sized>(
+        frame: &F,
+        at: usize,
+        client: Address,
+        server: Address,
+    ) -> Option<Self> {
+        let tcp: [u8; 16] = frame.load(at)?;
+        Some(Self {
+            tuple: Tuple {
+                client,
+                server,
+                client_port: u16::from_ne_bytes([tcp[0], tcp[1]]),
+                server_port: u16::from_ne_bytes([tcp[2], tcp[3]]),
+            },
+            seq: u32::from_be(ne32(&tcp, 4)),
+            ack: u32::from_be(ne32(&tcp, 8)),
+            flags: tcp[13],
+        })
     }
 }
 
@@ -79,8 +165,10 @@ const fn is_near(number: u32, last: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
-    use crate::wire::segment::{Address, Family};
+    use crate::wire::segment::Family;
 
     fn segment() -> Segment {
         Segment {
@@ -103,6 +191,11 @@ mod tests {
         }
     }
 
+    fn glance(segment: &Segment) -> Glance {
+        let Segment { tuple, seq, ack, flags, .. } = *segment;
+        Glance { tuple, seq, ack, flags }
+    }
+
     fn noted() -> Recent {
         let mut recent = Recent::NONE;
         recent.note(&segment(), 7);
@@ -112,19 +205,19 @@ mod tests {
     #[test]
     fn what_goes_on_is_covered_for_its_second() {
         let next = Segment { seq: 989, ack: 300, flags: flags::ACK | flags::PSH, ..segment() };
-        assert!(noted().covers(&segment(), 7));
-        assert!(noted().covers(&next, 7));
-        assert!(!noted().covers(&next, 8));
-        assert!(!Recent::NONE.covers(&segment(), 0));
+        assert!(noted().covers(&glance(&segment()), 7));
+        assert!(noted().covers(&glance(&next), 7));
+        assert!(!noted().covers(&glance(&next), 8));
+        assert!(!Recent::NONE.covers(&glance(&segment()), 0));
     }
 
     #[test]
     fn what_begins_or_ends_a_connection_is_not() {
         for bit in [flags::SYN, flags::FIN, flags::RST, flags::URG] {
             let segment = Segment { flags: flags::ACK | bit, ..segment() };
-            assert!(!noted().covers(&segment, 7), "{bit:#x}");
+            assert!(!noted().covers(&glance(&segment), 7), "{bit:#x}");
         }
-        assert!(!noted().covers(&Segment { flags: 0, ..segment() }, 7));
+        assert!(!noted().covers(&glance(&Segment { flags: 0, ..segment() }), 7));
     }
 
     #[test]
@@ -139,9 +232,9 @@ mod tests {
         ] {
             let last = segment();
             let moved = Segment { seq: last.seq.wrapping_add(by), ..last };
-            assert_eq!(noted().covers(&moved, 7), near, "sequence number {by:#x}");
+            assert_eq!(noted().covers(&glance(&moved), 7), near, "sequence number {by:#x}");
             let moved = Segment { ack: last.ack.wrapping_add(by), ..last };
-            assert_eq!(noted().covers(&moved, 7), near, "acknowledgement {by:#x}");
+            assert_eq!(noted().covers(&glance(&moved), 7), near, "acknowledgement {by:#x}");
         }
     }
 
@@ -156,7 +249,7 @@ mod tests {
             Tuple { client, server, client_port: 1, server_port },
             Tuple { client, server, client_port, server_port: 1 },
         ] {
-            assert!(!noted().covers(&Segment { tuple, ..same }, 7));
+            assert!(!noted().covers(&glance(&Segment { tuple, ..same }), 7));
         }
     }
 
@@ -169,5 +262,41 @@ mod tests {
         }
         // Of a thousand balls into 256 boxes, five boxes stay empty on average.
         assert!(used.iter().filter(|used| **used).count() > 220);
+    }
+
+    /// A glance sees what reading sees, in either family.
+    #[test]
+    fn a_glance_sees_what_reading_sees() {
+        let mut v4 = Vec::from([0u8; 12]);
+        v4.extend([0x08, 0x00, 0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6, 0x26, 0xca]);
+        v4.extend([10, 0, 0, 2, 10, 0, 0, 1]);
+        let mut v6 = Vec::from([0u8; 12]);
+        v6.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 6, 64]);
+        v6.extend([0xfd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        v6.extend([0xfd, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5]);
+        for mut frame in [v4, v6] {
+            frame.extend([0xc0, 0x01, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 0x60, 0x10, 0xff, 0xff]);
+            frame.extend([0, 0, 0, 0, 2, 4, 5, 0xb4]);
+            let segment = Segment::read(&frame[..]).expect("a segment");
+            let mut recent = Recent::NONE;
+            recent.note(&segment, 7);
+            let slot = Recent::slot(&segment.tuple);
+            let goes_on =
+                |frame: &[u8], second| goes_on(frame, second, |at| (at == slot).then_some(&recent));
+            assert!(goes_on(&frame, 7));
+            assert!(!goes_on(&frame, 8));
+            // Whatever is cut off of it, or changed in what says whose it is and where it is.
+            let tcp = segment.tcp_at;
+            assert!(!goes_on(&frame[..tcp + 15], 7));
+            let kind =
+                if segment.family == Family::V4 { [12, 14, 20, 23] } else { [12, 13, 14, 20] };
+            for at in kind.into_iter().chain(26..34).chain([tcp, tcp + 3, tcp + 4, tcp + 8]) {
+                let mut other = frame.clone();
+                other[at] ^= 0x21;
+                assert!(!goes_on(&other, 7), "byte {at}");
+            }
+            frame[tcp + 13] |= flags::FIN;
+            assert!(!goes_on(&frame, 7));
+        }
     }
 }

@@ -16,11 +16,11 @@ pub const IPV6_LEN: usize = 40;
 /// A TCP header without options.
 pub const TCP_LEN: usize = 20;
 
-const ETH_P_IP: u16 = 0x0800;
-const ETH_P_IPV6: u16 = 0x86dd;
+pub(crate) const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
-const IPPROTO_TCP: u8 = 6;
+pub(crate) const IPPROTO_TCP: u8 = 6;
 
 /// TCP flags (RFC 9293 §3.1), the byte at offset 13 of the header.
 pub mod flags {
@@ -313,7 +313,7 @@ const fn be16(bytes: &[u8], at: usize) -> u16 {
 }
 
 #[inline(always)]
-const fn ne32(bytes: &[u8], at: usize) -> u32 {
+pub(crate) const fn ne32(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
