@@ -38,7 +38,8 @@ fn edge(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     // First what costs least: on most hosts most packets are the kernel's.
-    if let Ok(state) = env::any_state()
+    let state = env::state();
+    if let Ok(state) = state
         && env::goes_on(state, &XdpFrame(ctx))
     {
         return Err(Exit::NotOurs);
@@ -51,7 +52,10 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
         return Err(Exit::NotProtected);
     }
-    let state = env::state()?;
+    let state = state?;
+    if !env::has_policy(state) {
+        return Err(Exit::NoPolicy);
+    }
     let measures = env::measures(state);
     let entry = FLOWS.get_ptr_mut(scratch.segment.tuple);
     let known = match entry {

@@ -52,16 +52,15 @@ macro_rules! now {
 
 /// The agent's words, if they are of this layout.
 #[inline(always)]
-pub(crate) fn any_state() -> Result<&'static State, Exit> {
+pub(crate) fn state() -> Result<&'static State, Exit> {
     let state = STATE.get(0).ok_or(Exit::Internal)?;
     if now!(state, abi) == state::ABI { Ok(state) } else { Err(Exit::NoPolicy) }
 }
 
-/// The agent's words, once a policy is loaded.
+/// Whether a policy is loaded.
 #[inline(always)]
-pub(crate) fn state() -> Result<&'static State, Exit> {
-    let state = any_state()?;
-    if now!(state, active) == 0 { Err(Exit::NoPolicy) } else { Ok(state) }
+pub(crate) fn has_policy(state: &State) -> bool {
+    now!(state, active) != 0
 }
 
 /// Whether the agent has stopped renewing its lease.

@@ -35,7 +35,7 @@ fn handover(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
     // A lapsed lease ends the answers; connections that are open already are still handed over.
-    let state = env::any_state()?;
+    let state = env::state()?;
     let frame = SkbFrame::pull(ctx);
     if env::goes_on(state, &frame) {
         return Err(Exit::TcNotOurs);

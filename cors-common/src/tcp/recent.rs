@@ -10,7 +10,7 @@ use crate::wire::{
     Frame,
     segment::{
         Address, ETH_LEN, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_LEN, IPV6_LEN, Segment, Tuple,
-        flags, ne32,
+        flags, is_fragment, ne32,
     },
 };
 
@@ -68,8 +68,7 @@ impl Recent {
     /// may begin or end one.
     #[inline(always)]
     pub fn covers(&self, glance: &Glance, second: u64) -> bool {
-        let kind = glance.flags & (flags::SYN | flags::ACK | flags::FIN | flags::RST | flags::URG);
-        kind == flags::ACK
+        glance.flags & flags::KIND == flags::ACK
             && self.second == second
             && second != 0
             && is_near(glance.seq, self.seq)
@@ -117,8 +116,7 @@ impl Glance {
     #[inline(always)]
     fn v4<F: Frame + ?Sized>(frame: &F) -> Option<Self> {
         let ip: [u8; IPV4_LEN] = frame.load(ETH_LEN)?;
-        let is_part = ip[6] & 0x3f != 0 || ip[7] != 0;
-        if ip[0] != 0x45 || ip[9] != IPPROTO_TCP || is_part {
+        if ip[0] != 0x45 || ip[9] != IPPROTO_TCP || is_fragment(&ip) {
             return None;
         }
         let (client, server) = (Address::v4(ne32(&ip, 12)), Address::v4(ne32(&ip, 16)));
@@ -131,9 +129,8 @@ impl Glance {
         if ip[0] >> 4 != 6 || ip[6] != IPPROTO_TCP {
             return None;
         }
-        let address =
-            |at| Address([ne32(&ip, at), ne32(&ip, at + 4), ne32(&ip, at + 8), ne32(&ip, at + 12)]);
-        Self::tcp(frame, ETH_LEN + IPV6_LEN, address(8), address(24))
+        let (client, server) = (Address::at(&ip, 8), Address::at(&ip, 24));
+        Self::tcp(frame, ETH_LEN + IPV6_LEN, client, server)
     }
 
     #[inline(always)]
@@ -145,12 +142,7 @@ impl Glance {
     ) -> Option<Self> {
         let tcp: [u8; 16] = frame.load(at)?;
         Some(Self {
-            tuple: Tuple {
-                client,
-                server,
-                client_port: u16::from_ne_bytes([tcp[0], tcp[1]]),
-                server_port: u16::from_ne_bytes([tcp[2], tcp[3]]),
-            },
+            tuple: Tuple::new(client, server, &tcp),
             seq: u32::from_be(ne32(&tcp, 4)),
             ack: u32::from_be(ne32(&tcp, 8)),
             flags: tcp[13],

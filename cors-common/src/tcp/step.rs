@@ -21,8 +21,7 @@ pub fn step<E: Env>(segment: &Segment, flow: Option<&Flow>, env: &mut E, out: &m
     out.ask = Ask::Nothing;
     out.change = Change::Keep;
     out.body = false;
-    // PSH says nothing here, and ECE and CWR only matter with the kernel's congestion control.
-    let kind = segment.flags & (flags::SYN | flags::ACK | flags::FIN | flags::RST | flags::URG);
+    let kind = segment.flags & flags::KIND;
     if kind == flags::SYN {
         return syn(segment, env, out);
     }
@@ -204,9 +203,7 @@ fn without_flow<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
     }
     // A keep-alive probe with its byte, on a connection that has said nothing yet.
     if segment.payload_len == 1 && is_silent_probe(segment, env) {
-        let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
-        let kept = Negotiated(seq.wrapping_sub(1) as u8);
-        return out.control(Exit::ProbeAck, flags::ACK, seq, ack, kept);
+        return silent_probe(segment, out);
     }
     // The cheapest question first: on most connections the kernel's data passes here.
     if segment.has(flags::FIN) || !env.starts_like_a_preflight(segment) {
@@ -230,6 +227,14 @@ fn is_silent_probe<E: Env>(segment: &Segment, env: &mut E) -> bool {
         && env.owner(segment) == Owner::Listener
 }
 
+/// The acknowledgement that such a probe asks for; it starts one byte before the first.
+#[inline(always)]
+fn silent_probe(segment: &Segment, out: &mut Verdict) {
+    let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
+    let kept = Negotiated(seq.wrapping_sub(1) as u8);
+    out.control(Exit::ProbeAck, flags::ACK, seq, ack, kept);
+}
+
 /// A segment without data on a connection of which nothing is remembered: the end of a handshake,
 /// a FIN, the acknowledgement of ours, or a keep-alive probe. All are told by the cookie.
 #[inline(always)]
@@ -250,7 +255,7 @@ fn stateless<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
         return out.leave(Exit::HandshakeAck);
     }
     if distance.is_probe() {
-        return out.control(Exit::ProbeAck, flags::ACK, ack, seq.wrapping_add(1), kept);
+        return silent_probe(segment, out);
     }
     if distance.is_early() {
         // Behind bytes that have not arrived; they will be sent again, and this with them.
@@ -284,14 +289,12 @@ fn fin<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdict) {
     let next = segment.seq == flow.rcv_nxt;
     let last = segment.seq == flow.rcv_nxt.wrapping_sub(1);
     let rcv_nxt = flow.rcv_nxt.wrapping_add(1);
-    // Acknowledged, it would leave the client nothing to send again, and the answer would be lost.
-    if next
-        && segment.ack != flow.snd_nxt
-        && (flow.phase == phase::OPEN || flow.phase == phase::FIN_SENT)
-    {
-        return unexpected(Exit::Unacknowledged, segment, env, out);
-    }
     match flow.phase {
+        // Acknowledged, it would leave the client nothing to send again, and the answer would be
+        // lost.
+        phase::OPEN | phase::FIN_SENT if next && segment.ack != flow.snd_nxt => {
+            unexpected(Exit::Unacknowledged, segment, env, out);
+        }
         // The client closes first: acknowledge and close in one segment.
         phase::OPEN if next => {
             let snd_nxt = flow.snd_nxt.wrapping_add(1);

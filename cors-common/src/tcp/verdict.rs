@@ -118,11 +118,10 @@ impl Verdict {
     pub fn answered(&mut self, segment: &Segment, decision: Result<&Answer, Exit>) {
         let before = self.flow;
         let again = matches!(self.ask, Ask::Again);
-        // What is not answered goes up, and the connection with it.
-        match self.ask {
-            Ask::Next => self.put(before.in_phase(phase::LEAVING)),
-            // The entry stays: it says that the connection must not start over from its cookie.
-            Ask::Again | Ask::First | Ask::Nothing => {}
+        // What is not answered goes up, and the connection with it. With a request that was answered
+        // before, the entry stays: it says that the connection must not start over from its cookie.
+        if matches!(self.ask, Ask::Next) {
+            self.put(before.in_phase(phase::LEAVING));
         }
         let answer = match decision {
             Ok(answer) => answer,

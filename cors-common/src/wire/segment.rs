@@ -40,6 +40,10 @@ pub mod flags {
     pub const ECE: u8 = 0x40;
     /// Congestion window reduced (RFC 3168).
     pub const CWR: u8 = 0x80;
+
+    /// What tells one kind of segment from another. PSH says nothing here, and ECE and CWR only
+    /// matter with the kernel's congestion control.
+    pub const KIND: u8 = SYN | ACK | FIN | RST | URG;
 }
 
 /// The version of the Internet Protocol.
@@ -61,6 +65,12 @@ impl Address {
     /// `::ffff:a.b.c.d` from four bytes in network order, as loaded.
     pub const fn v4(word: u32) -> Self {
         Self([0, 0, 0xffff_u32.to_be(), word])
+    }
+
+    /// 16 bytes of an IPv6 header.
+    #[inline(always)]
+    pub(crate) const fn at(ip: &[u8; IPV6_LEN], at: usize) -> Self {
+        Self([ne32(ip, at), ne32(ip, at + 4), ne32(ip, at + 8), ne32(ip, at + 12)])
     }
 
     const fn is_unspecified(self) -> bool {
@@ -102,6 +112,17 @@ impl Tuple {
     /// Nobody's.
     pub const ZERO: Self =
         Self { client: Address([0; 4]), server: Address([0; 4]), client_port: 0, server_port: 0 };
+
+    /// With the ports of a TCP header.
+    #[inline(always)]
+    pub(crate) const fn new(client: Address, server: Address, tcp: &[u8]) -> Self {
+        Self {
+            client,
+            server,
+            client_port: u16::from_ne_bytes([tcp[0], tcp[1]]),
+            server_port: u16::from_ne_bytes([tcp[2], tcp[3]]),
+        }
+    }
 }
 
 /// A protected socket: the key of the map of those, 20 bytes.
@@ -180,8 +201,7 @@ impl Segment {
         if ip[0] != 0x45 {
             return Err(Exit::IpOptions);
         }
-        // More Fragments, or an offset. Don't Fragment is fine.
-        if ip[6] & 0x3f != 0 || ip[7] != 0 {
+        if is_fragment(&ip) {
             return Err(Exit::Fragment);
         }
         if ip[9] != IPPROTO_TCP {
@@ -215,8 +235,7 @@ impl Segment {
             return Err(Exit::NotTcp);
         }
         let l4_len = usize::from(be16(&ip, 4));
-        let client = Address([ne32(&ip, 8), ne32(&ip, 12), ne32(&ip, 16), ne32(&ip, 20)]);
-        let server = Address([ne32(&ip, 24), ne32(&ip, 28), ne32(&ip, 32), ne32(&ip, 36)]);
+        let (client, server) = (Address::at(&ip, 8), Address::at(&ip, 24));
         // A mapped address would be taken for the IPv4 address in it; it never is on a wire.
         if ip[8] == 0xff || client.is_unspecified() || client.is_mapped() || server.is_mapped() {
             return Err(Exit::BadAddress);
@@ -239,12 +258,7 @@ impl Segment {
             return Err(Exit::BadLength);
         }
         Ok(Self {
-            tuple: Tuple {
-                client,
-                server,
-                client_port: u16::from_ne_bytes([tcp[0], tcp[1]]),
-                server_port: u16::from_ne_bytes([tcp[2], tcp[3]]),
-            },
+            tuple: Tuple::new(client, server, &tcp),
             family,
             tag,
             ip_at,
@@ -287,6 +301,12 @@ struct Network {
     ip_at: usize,
     client: Address,
     server: Address,
+}
+
+/// More Fragments, or an offset. Don't Fragment is fine.
+#[inline(always)]
+pub(crate) const fn is_fragment(ip: &[u8; IPV4_LEN]) -> bool {
+    ip[6] & 0x3f != 0 || ip[7] != 0
 }
 
 /// RFC 1071: with the checksum in its place, the sum of a header is all ones.
