@@ -4,7 +4,7 @@ use cors_common::exit::Exit;
 use thiserror::Error;
 
 use super::{
-    run::Agent,
+    live::Agent,
     status::{Interface, Policy, Program, Status},
 };
 use crate::kernel::{maps::MapsError, statistics::StatisticsError};

@@ -8,6 +8,7 @@ pub mod clock;
 mod directory;
 mod gather;
 pub mod heartbeat;
+mod live;
 pub mod network;
 pub mod report;
 pub mod run;
@@ -15,5 +16,6 @@ mod said;
 mod signals;
 pub mod startup;
 pub mod status;
+mod upkeep;
 
 pub use run::{RunError, Setup, run};
