@@ -22,14 +22,16 @@ pub(crate) enum Command {
     Run(Run),
     Validate(Validate),
     Status(StatusOf),
+    Reload(Reload),
+    Rollback(Rollback),
 }
 
 /// Where a running agent has its socket.
 const RUNTIME_DIR: &str = "/run/cors-edge";
 
-/// Attach to the interfaces and answer, until SIGTERM, SIGINT or SIGHUP
+/// Attach to the interfaces and answer, until SIGTERM or SIGINT
 ///
-/// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
+/// SIGHUP makes it read its policy file again, as `cors-edge reload` does. /// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
 /// attached is detached at the end. Exit code 0 after a signal, 2 if the policy file has errors,
 /// 1 if something else keeps the agent from running.
 #[derive(Args, Debug)]
@@ -49,6 +51,9 @@ pub(crate) struct Run {
     /// Directory of the status socket, made if it is not there
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,
+    /// Load the policy file anew whenever it changes
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// At the end, begin no connection and wait so long for the next request of those that are
     /// open, which hands them over; fractions are allowed, 0 ends at once, as a second signal does
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
@@ -86,6 +91,39 @@ pub(crate) struct StatusOf {
     /// Show counters that have counted nothing, too
     #[arg(long, conflicts_with = "json")]
     pub(crate) all: bool,
+    /// The runtime directory of the agent
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Have a running agent read its policy file again
+///
+/// The policy is put in use as a whole, between two packets, after it was rehearsed in the kernel;
+/// open connections go on. A file with an error, or one that fails the rehearsal, changes nothing.
+/// Exit code 0 if the policy is in use, 2 if the file has errors, 1 if something else keeps it from
+/// being used.
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    /// Only say what would change, policy by policy and origin by origin
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write the answer as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The runtime directory of the agent
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Have a running agent go back to the policy before the one that it uses
+///
+/// That policy is then the one that is used, as a new generation; done twice, it is as before. The
+/// policy file is not touched: the next reload reads it.
+#[derive(Args, Debug)]
+pub(crate) struct Rollback {
+    /// Write the answer as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
     /// The runtime directory of the agent
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,

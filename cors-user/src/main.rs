@@ -7,21 +7,26 @@ mod cli;
 use std::{
     error::Error,
     io::{self, IsTerminal as _, Write as _},
-    path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use cors_user::{
-    agent::{self, client, report, startup::Stopwatch},
+    agent::{
+        self, client,
+        protocol::{Answer, Request},
+        report,
+        startup::Stopwatch,
+    },
     compile,
     config::{self, Loaded},
     kernel::policy::LIMITS,
 };
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command, Run, StatusOf, Validate};
+use cli::{Cli, Command, Reload, Rollback, Run, StatusOf, Validate};
 
 /// The exit code of a policy file with errors.
 const INVALID: u8 = 2;
@@ -32,6 +37,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Status(arguments) => status(&arguments),
+        Command::Reload(arguments) => reload(&arguments),
+        Command::Rollback(arguments) => rollback(&arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("cors-edge: {}", sentence(error.as_ref()));
@@ -54,7 +61,7 @@ fn start_log(filter: Option<&str>) -> Result<()> {
 }
 
 fn run(arguments: Run) -> Result<ExitCode> {
-    let Run { config: path, interface, xdp, measure, runtime_dir, drain } = arguments;
+    let Run { config: path, interface, xdp, measure, runtime_dir, watch, drain } = arguments;
     let mut stopwatch = Stopwatch::start();
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
@@ -72,6 +79,7 @@ fn run(arguments: Run) -> Result<ExitCode> {
         measure,
         runtime_dir,
         drain,
+        follow: watch,
         file_us: stopwatch.lap(),
     };
     tokio::runtime::Builder::new_current_thread()
@@ -125,14 +133,49 @@ fn does_not_fit(error: &compile::CompileError) -> config::Problem {
 
 fn status(arguments: &StatusOf) -> Result<ExitCode> {
     let StatusOf { json, all, runtime_dir } = arguments;
-    let document = ask(runtime_dir)?;
-    let text = if *json { document + "\n" } else { report::human(&client::read(&document)?, *all) };
+    let Answer::Status(status) = client::ask(runtime_dir, &Request::Status)? else {
+        bail!("the agent answers something else");
+    };
+    let text = if *json { json_line(&status)? } else { report::human(&status, *all) };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(runtime_dir: &Path) -> Result<String> {
-    Ok(client::ask(runtime_dir)?)
+fn reload(arguments: &Reload) -> Result<ExitCode> {
+    let Reload { dry_run, json, runtime_dir } = arguments;
+    loaded(&client::ask(runtime_dir, &Request::Reload { dry_run: *dry_run })?, *json)
+}
+
+fn rollback(arguments: &Rollback) -> Result<ExitCode> {
+    let Rollback { json, runtime_dir } = arguments;
+    loaded(&client::ask(runtime_dir, &Request::Rollback)?, *json)
+}
+
+/// What came of a policy.
+fn loaded(answer: &Answer, json: bool) -> Result<ExitCode> {
+    let code = match answer {
+        Answer::Loaded(_) => ExitCode::SUCCESS,
+        Answer::Refused(refused) if !refused.problems.is_empty() => ExitCode::from(INVALID),
+        Answer::Refused(_) => ExitCode::FAILURE,
+        Answer::Status(_) | Answer::Error(_) => bail!("the agent answers something else"),
+    };
+    if json {
+        print(&json_line(answer)?)?;
+        return Ok(code);
+    }
+    match answer {
+        Answer::Loaded(loaded) => {
+            eprint!("{}", loaded.warnings);
+            print(&loaded.to_string())?;
+        }
+        Answer::Refused(refused) => eprint!("{refused}"),
+        Answer::Status(_) | Answer::Error(_) => {}
+    }
+    Ok(code)
+}
+
+fn json_line(document: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(document)? + "\n")
 }
 
 /// Whoever reads our output may have read enough.

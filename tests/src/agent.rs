@@ -222,6 +222,33 @@ impl Agent {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// Puts another text into its policy file, at once.
+    pub fn write_policy(&self, text: &str) {
+        let new = self.scratch.write("policy.new", text);
+        fs::rename(new, self.scratch.path("policy.toml")).expect("exchange the policy file");
+    }
+
+    /// Runs a command that asks it for something. Returns the exit code and what it writes.
+    pub fn ask(&self, verb: &str, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(&self.program);
+        command.arg(verb).args(arguments).arg("--runtime-dir").arg(self.scratch.path("run"));
+        self.host.prepare(&mut command);
+        let output = command.output().expect("run a command of the agent's");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8(text).expect("text"))
+    }
+
+    /// Puts another text into its policy file, and has it read.
+    pub fn reload(&self, text: &str) -> (i32, String) {
+        self.write_policy(text);
+        self.ask("reload", &[])
+    }
+
+    /// The number of the policy that it uses.
+    pub fn generation(&self) -> u64 {
+        self.status()["policy"]["generation"].as_u64().expect("a generation in the status")
+    }
+
     /// Every counter's total.
     pub fn counters(&self) -> Counters {
         let status = self.status();

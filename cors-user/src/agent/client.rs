@@ -1,7 +1,7 @@
-//! Asks a running agent for its status.
+//! Asks a running agent.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
@@ -9,9 +9,12 @@ use std::{
 
 use thiserror::Error;
 
-use super::{directory::SOCKET, status::Status};
+use super::{
+    directory::SOCKET,
+    protocol::{Answer, Request},
+};
 
-/// Why there is no status.
+/// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens.
@@ -30,32 +33,37 @@ pub enum ClientError {
         source: io::Error,
     },
     /// It says something else.
-    #[error("the agent's answer is no status: {0}; is it of another version?")]
+    #[error("the agent's answer cannot be read: {0}; is it of another version?")]
     Document(#[from] serde_json::Error),
+    /// It does not do what it is asked for.
+    #[error("the agent says: {0}")]
+    Agent(String),
 }
 
-/// For how long the agent may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long the agent may take to answer. A reload reads, compiles and verifies.
+const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The document as the agent with this runtime directory writes it.
-pub fn ask(directory: &Path) -> Result<String, ClientError> {
+/// What the agent with this runtime directory answers.
+pub fn ask(directory: &Path, request: &Request) -> Result<Answer, ClientError> {
     let path = directory.join(SOCKET);
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
     let ask = || {
         let mut connection = UnixStream::connect(&path)?;
         connection.set_read_timeout(Some(PATIENCE))?;
+        connection.write_all(line.as_bytes())?;
         let mut document = String::new();
         connection.read_to_string(&mut document)?;
         Ok(document)
     };
-    ask().map_err(|source: io::Error| match source.kind() {
+    let document = ask().map_err(|source: io::Error| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ClientError::NotRunning(directory.to_owned())
         }
         _ => ClientError::Ask { path: path.clone(), source },
-    })
-}
-
-/// Reads a document.
-pub fn read(document: &str) -> Result<Status, ClientError> {
-    Ok(serde_json::from_str(document)?)
+    })?;
+    match serde_json::from_str(&document)? {
+        Answer::Error(error) => Err(ClientError::Agent(error)),
+        answer => Ok(answer),
+    }
 }

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::{
     live::Agent,
+    reload,
     status::{Interface, Policy, Program, Status},
 };
 use crate::kernel::{maps::MapsError, statistics::StatisticsError};
@@ -18,18 +19,12 @@ pub(super) enum StatusError {
     /// The kernel's numbers on the programs.
     #[error(transparent)]
     Statistics(#[from] StatisticsError),
-    /// The document.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
 }
 
-/// The status as the document that is told.
-pub(super) fn document(agent: &Agent) -> Result<String, StatusError> {
-    Ok(serde_json::to_string(&status(agent)?)?)
-}
-
-fn status(agent: &Agent) -> Result<Status, StatusError> {
-    let Agent { network, programs, summary, .. } = agent;
+/// The status.
+pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
+    let Agent { network, programs, policy, .. } = agent;
+    let summary = &policy.summary;
     let interfaces = network.attachments().iter().map(|on| Interface {
         name: on.interface.clone(),
         index: on.index,
@@ -50,11 +45,14 @@ fn status(agent: &Agent) -> Result<Status, StatusError> {
         uptime_seconds: agent.started.elapsed().as_secs(),
         startup: agent.startup.clone(),
         policy: Policy {
-            generation: agent.generation,
+            generation: policy.generation,
+            digest: format!("{:016x}", summary.digest),
+            loaded_at: reload::seconds(policy.loaded),
             policies: summary.policies as u64,
             origins: summary.origins as u64,
             source: agent.source.display().to_string(),
         },
+        reload: agent.reloads.last.clone(),
         interfaces: interfaces.collect(),
         programs: statistics.collect(),
         protected: programs.protected.sockets().iter().map(ToString::to_string).collect(),

@@ -3,7 +3,8 @@
 use std::{
     io,
     path::PathBuf,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use cors_common::cookie::Keys;
@@ -14,12 +15,16 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    control::{Asked, Control},
+    follow::Follow,
     gather,
     heartbeat::Heartbeat,
     network::{Network, View},
+    protocol::{Answer, Request},
+    reload::{Reloads, Source, Wanted},
     run::{RunError, Setup, system},
     startup::{Startup, Stopwatch},
-    status, upkeep,
+    upkeep,
 };
 use crate::{
     compile::{self, Image, Summary},
@@ -49,31 +54,47 @@ pub(super) struct Agent {
     pub(super) beats: u32,
     /// What is wrong with the network and was said.
     pub(super) trouble: Option<String>,
-    pub(super) generation: u32,
-    pub(super) summary: Summary,
+    /// Interfaces of the command line; none: those of the policy file.
+    named: Vec<String>,
+    pub(super) policy: Policy,
+    pub(super) reloads: Reloads,
+    pub(super) control: Control,
+    /// Tells when the policy file changes, where that is wanted.
+    pub(super) follow: Option<Follow>,
     pub(super) started: Instant,
     pub(super) startup: Startup,
+}
+
+/// The policy that is in use.
+pub(super) struct Policy {
+    pub(super) generation: u32,
+    pub(super) summary: Summary,
+    pub(super) loaded: SystemTime,
+    /// What the file said: to tell what another one would change.
+    pub(super) config: Arc<Config>,
+    /// What it said before.
+    pub(super) former: Option<Arc<Config>>,
 }
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
     pub(super) fn start(setup: Setup, stopwatch: &mut Stopwatch) -> Result<Self, RunError> {
         let started = Instant::now();
-        let Setup { config, source, mut interfaces, xdp, measure, drain, file_us, .. } = setup;
+        let Setup {
+            config, source, interfaces: named, xdp, measure, drain, follow, file_us, ..
+        } = setup;
+        let config = Arc::new(config);
         let mut startup = Startup { file_us, ..Startup::default() };
         if config.server.upstream.is_some() {
             return Err(RunError::Proxy);
         }
-        if interfaces.is_empty() {
-            interfaces.clone_from(&config.server.interfaces);
-        }
+        let interfaces = interfaces(&named, &config);
         check(&interfaces, xdp)?;
         startup.other_us = stopwatch.lap();
         let image = compile::compile(&config, LIMITS)?;
         startup.compile_us = stopwatch.lap();
-        // From here on the image is the policy; the lists of a long file need not be kept.
-        let Config { server, .. } = config;
-        let network = Network::new(interfaces, server.listen, xdp, !measure);
+        let network = Network::new(interfaces, config.server.listen.clone(), xdp, !measure);
+        let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
         let mut programs = load(measure, &image)?;
         let messages = programs.messages()?;
@@ -91,8 +112,17 @@ impl Agent {
             watch: Some(watch),
             beats: upkeep::BEATS,
             trouble: None,
-            generation,
-            summary: image.summary,
+            named,
+            policy: Policy {
+                generation,
+                summary: image.summary,
+                loaded: SystemTime::now(),
+                config,
+                former: None,
+            },
+            reloads: Reloads::default(),
+            control: Control::new(),
+            follow,
             started,
             startup,
         };
@@ -119,20 +149,45 @@ impl Agent {
         Some(time::Instant::now() + drain)
     }
 
-    /// Tells the status to whoever connected.
-    pub(super) async fn tell(&self, connection: io::Result<UnixStream>) {
-        match (connection, gather::document(self)) {
-            (Ok(connection), Ok(document)) => {
-                tokio::spawn(status::tell(connection, document));
-            }
-            (_, Err(error)) => error!("there is no status: {error}"),
-            (Err(error), _) => {
-                error!("a connection to the status socket fails: {error}");
+    /// The interfaces that a policy file stands for.
+    pub(super) fn interfaces(&self, config: &Config) -> Vec<String> {
+        interfaces(&self.named, config)
+    }
+
+    /// Serves whoever connected to the socket.
+    pub(super) async fn serve(&self, connection: io::Result<UnixStream>) {
+        match connection {
+            Ok(connection) => self.control.serve(connection),
+            Err(error) => {
+                error!("a connection to the agent's socket fails: {error}");
                 // As it does where there are no descriptors left: not at once again.
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
+
+    /// Does what somebody asks for on the socket.
+    pub(super) fn answer(&mut self, Asked { request, answer }: Asked) {
+        let reload = |source, dry_run, by| Wanted { source, dry_run, by, tell: None };
+        let mut wanted = match request {
+            Request::Status => {
+                // Whoever asked may be gone, here and below.
+                let _ = answer.send(match gather::status(self) {
+                    Ok(status) => Answer::Status(Box::new(status)),
+                    Err(error) => Answer::Error(format!("there is no status: {error}")),
+                });
+                return;
+            }
+            Request::Reload { dry_run } => reload(Source::File, dry_run, "reload"),
+            Request::Rollback => reload(Source::Former, false, "rollback"),
+        };
+        wanted.tell = Some(answer);
+        self.want_reload(wanted);
+    }
+}
+
+fn interfaces(named: &[String], config: &Config) -> Vec<String> {
+    if named.is_empty() { config.server.interfaces.clone() } else { named.to_owned() }
 }
 
 /// Loads the programs, with room for the policy in their maps and a new cookie secret.

@@ -5,11 +5,15 @@
 pub mod addresses;
 pub mod client;
 pub mod clock;
+mod control;
 mod directory;
+mod follow;
 mod gather;
 pub mod heartbeat;
 mod live;
 pub mod network;
+pub mod protocol;
+mod reload;
 pub mod report;
 pub mod run;
 mod said;

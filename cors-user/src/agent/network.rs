@@ -135,6 +135,42 @@ impl Network {
         Self { names: once, listen, wish, handover, attachments, said }
     }
 
+    /// Other names and other sockets; what is on an interface that has no name any more is
+    /// detached. Nothing is attached or protected until the next refresh.
+    pub(super) fn set(&mut self, names: Vec<String>, listen: Vec<SocketAddr>) {
+        let once = Self::new(names, listen, self.wish, self.handover);
+        self.names = once.names;
+        self.listen = once.listen;
+        for name in self.attachments.iter().map(|on| &on.interface) {
+            if !self.names.contains(name) {
+                info!("{name} is not named any more: detached");
+            }
+        }
+        self.attachments.retain(|on| self.names.contains(&on.interface));
+    }
+
+    /// Whether it is on the interface of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attachments.iter().any(|on| on.interface == name)
+    }
+
+    /// How the XDP program is to be attached.
+    pub(super) const fn wish(&self) -> Wish {
+        self.wish
+    }
+
+    /// Puts these programs in the place of those that are attached. Where that fails, these are
+    /// attached anew with the next refresh.
+    pub(super) fn take_over(&mut self, programs: &Programs) {
+        self.attachments.retain(|on| match programs.take_over(on) {
+            Ok(()) => true,
+            Err(error) => {
+                error!("{error}: attaching anew");
+                false
+            }
+        });
+    }
+
     /// The interfaces that the programs are on.
     pub(super) fn attachments(&self) -> &[Attachment] {
         &self.attachments

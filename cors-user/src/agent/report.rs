@@ -1,12 +1,16 @@
 //! The status for people.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use cors_common::exit::Exit;
 
 use super::{
     startup::Startup,
-    status::{Interface, Policy, Program, Status},
+    status::{Interface, Policy, Program, Reload, Status},
 };
 
 /// The status as text of aligned columns. Counters that counted nothing are left out unless `all`
@@ -14,16 +18,18 @@ use super::{
 pub fn human(status: &Status, all: bool) -> String {
     let Status { version, pid, mode, measure, uptime_seconds, startup, policy, flows, .. } = status;
     let measure = if *measure { ", measuring only: everything passes" } else { "" };
-    let Policy { generation, policies, origins, source } = policy;
+    let Policy { generation, digest, policies, origins, source, .. } = policy;
     let mut text = format!(
         "cors-edge {version}, {mode}, process {pid}, up {}{measure}\n\
          start       {}\n\
-         policy      generation {generation}: {}, {}, from {source}\n\
+         policy      generation {generation}: {}, {}, from {source} ({digest})\n\
+         reload      {}\n\
          flows       {flows}\n",
         duration(*uptime_seconds),
         steps(startup),
         count(*policies, "policy", "policies"),
         count(*origins, "origin", "origins"),
+        reload(status),
     );
     let interfaces = status.interfaces.iter().map(|Interface { name, index, xdp }| {
         vec![name.clone(), format!("XDP {xdp}"), format!("index {index}")]
@@ -33,6 +39,20 @@ pub fn human(status: &Status, all: bool) -> String {
     section(&mut text, "programs", status.programs.iter().map(program).collect());
     section(&mut text, "counters", counters(&status.counters, all));
     text
+}
+
+/// What the last reload came to.
+fn reload(status: &Status) -> String {
+    match &status.reload {
+        None => "none".to_owned(),
+        Some(Reload { at, by, error }) => {
+            let at = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(*at));
+            match error {
+                None => format!("done, {at}, by {by}"),
+                Some(error) => format!("REFUSED, {at}, by {by}: {error}"),
+            }
+        }
+    }
 }
 
 fn program(program: &Program) -> Vec<String> {
@@ -137,10 +157,13 @@ mod tests {
             },
             policy: Policy {
                 generation: 1,
+                digest: "00000000deadbeef".to_owned(),
+                loaded_at: 784_111_777,
                 policies: 1,
                 origins: 2,
                 source: "/etc/cors-edge.toml".to_owned(),
             },
+            reload: None,
             interfaces: vec![
                 Interface { name: "lo".to_owned(), index: 1, xdp: "generic".to_owned() },
                 Interface { name: "wan-uplink".to_owned(), index: 12, xdp: "native".to_owned() },
@@ -160,7 +183,8 @@ mod tests {
         let expected = "\
 cors-edge 0.1.0, sidecar, process 42, up 1 min 1 s
 start       411 ms: policy file 1, compiling 0, loading programs 400, filling maps 0, the rest 10
-policy      generation 1: 1 policy, 2 origins, from /etc/cors-edge.toml
+policy      generation 1: 1 policy, 2 origins, from /etc/cors-edge.toml (00000000deadbeef)
+reload      none
 flows       3
 
 interfaces
@@ -189,6 +213,22 @@ counters
         let text = human(&nothing, true);
         assert!(text.ends_with("\ncounters  none\n"), "{text}");
         assert!(text.contains("up 1 min 1 s, measuring only"), "{text}");
+    }
+
+    #[test]
+    fn what_the_last_reload_came_to() {
+        let with = |error: Option<&str>| {
+            let error = error.map(ToOwned::to_owned);
+            let reload = Some(Reload { at: 784_111_777, by: "SIGHUP".to_owned(), error });
+            human(&Status { reload, ..status() }, false)
+        };
+        let line = "\nreload      done, Sun, 06 Nov 1994 08:49:37 GMT, by SIGHUP\n";
+        assert!(with(None).contains(line), "{}", with(None));
+        let text = with(Some("x has 2 errors"));
+        assert!(
+            text.contains("REFUSED, Sun, 06 Nov 1994 08:49:37 GMT, by SIGHUP: x has"),
+            "{text}"
+        );
     }
 
     #[test]

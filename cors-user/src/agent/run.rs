@@ -14,9 +14,11 @@ use tracing::info;
 use super::{
     clock,
     directory::{Directory, DirectoryError},
+    follow::{Follow, FollowError},
     live::Agent,
     network::NetworkError,
-    signals::Stop,
+    reload::{Source, Wanted},
+    signals::{Signals, Told},
     startup::Stopwatch,
 };
 use crate::{
@@ -43,6 +45,8 @@ pub struct Setup {
     pub runtime_dir: PathBuf,
     /// How long open connections have at the end to make their next request.
     pub drain: Duration,
+    /// Whether to load the policy file anew whenever it changes.
+    pub follow: bool,
     /// How long reading and checking the policy file took, in microseconds.
     pub file_us: u64,
 }
@@ -74,6 +78,9 @@ pub enum RunError {
     /// The runtime directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The policy file cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// No random bytes for the cookie secret.
     #[error("the kernel gives no random bytes for the cookie secret: {0}")]
     Random(#[from] getrandom::Error),
@@ -91,11 +98,11 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
     move |source| RunError::System { what, source }
 }
 
-/// Runs the agent until it is told to stop by SIGTERM, SIGINT or SIGHUP. Whatever it attached is
-/// detached when this returns, in whichever way. Must be called inside a tokio runtime.
+/// Runs the agent until it is told to stop by SIGTERM or SIGINT. Whatever it attached is detached
+/// when this returns, in whichever way. Must be called inside a tokio runtime.
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
-    let mut stop = Stop::new().map_err(system("signals cannot be waited for"))?;
+    let mut signals = Signals::new().map_err(system("signals cannot be waited for"))?;
     let mut stopwatch = Stopwatch::start();
     let directory = Directory::lock(&setup.runtime_dir)?;
     let mut agent = Agent::start(setup, &mut stopwatch)?;
@@ -106,9 +113,12 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     let mut end = None;
     loop {
         select! {
-            name = stop.signal() => match agent.stop(name, end.is_some()) {
-                Some(drained) => end = Some(drained),
-                None => return Ok(()),
+            told = signals.told() => match told {
+                Told::Reload => agent.want_reload(reload("SIGHUP")),
+                Told::Stop(name) => match agent.stop(name, end.is_some()) {
+                    Some(drained) => end = Some(drained),
+                    None => return Ok(()),
+                },
             },
             () = until(end) => return Ok(()),
             () = sleep_until(next_second) => {
@@ -117,9 +127,17 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
             }
             heard = agent.messages.write() => heard?,
             changed = changed(agent.watch.as_ref()) => agent.changed(changed).await,
-            connection = socket.listener.accept() => agent.tell(connection.map(|(c, _)| c)).await,
+            connection = socket.listener.accept() => agent.serve(connection.map(|(c, _)| c)).await,
+            Some(asked) = agent.control.next() => agent.answer(asked),
+            () = followed(agent.follow.as_mut()) => agent.want_reload(reload("file")),
+            (wanted, done) = agent.reloads.done() => agent.finish_reload(wanted, done),
         }
     }
+}
+
+/// The policy file read again, with nobody waiting for what comes of it.
+const fn reload(by: &'static str) -> Wanted {
+    Wanted { source: Source::File, dry_run: false, by, tell: None }
 }
 
 /// Waits for that instant; without one, for ever.
@@ -134,6 +152,14 @@ async fn until(end: Option<time::Instant>) {
 async fn changed(watch: Option<&Watch>) -> io::Result<()> {
     match watch {
         Some(watch) => watch.changed().await,
+        None => pending().await,
+    }
+}
+
+/// Waits for a change of the policy file; where it is not followed, for ever.
+async fn followed(follow: Option<&mut Follow>) {
+    match follow {
+        Some(follow) => follow.changed().await,
         None => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The signals that end the agent.
+//! The signals that mean something to the agent.
 
 use std::io;
 
@@ -7,16 +7,24 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// SIGTERM, SIGINT and SIGHUP. What SIGHUP does by itself would leave the runtime directory and
-/// its socket behind.
+/// SIGTERM and SIGINT, which end it, and SIGHUP, which makes it read its policy file again.
 #[derive(Debug)]
-pub(super) struct Stop {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
-impl Stop {
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// To end; by the signal of this name.
+    Stop(&'static str),
+    /// To read the policy file again.
+    Reload,
+}
+
+impl Signals {
     /// From now on these signals are waited for.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
@@ -26,12 +34,12 @@ impl Stop {
         })
     }
 
-    /// Waits for one of them, and names it.
-    pub(super) async fn signal(&mut self) -> &'static str {
+    /// Waits for one of them.
+    pub(super) async fn told(&mut self) -> Told {
         select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }

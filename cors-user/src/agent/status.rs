@@ -1,11 +1,8 @@
-//! The status document: what the agent tells about itself, as JSON, to whoever connects to its
-//! socket. The connection is closed behind it; nothing is read from it.
+//! The status document: what the agent tells about itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tokio::{io::AsyncWriteExt as _, net::UnixStream, time::timeout};
-use tracing::debug;
 
 use super::startup::Startup;
 
@@ -26,6 +23,8 @@ pub struct Status {
     pub startup: Startup,
     /// The active policy.
     pub policy: Policy,
+    /// The last reload; absent: there was none.
+    pub reload: Option<Reload>,
     /// The interfaces that it is on.
     pub interfaces: Vec<Interface>,
     /// Its programs.
@@ -43,12 +42,27 @@ pub struct Status {
 pub struct Policy {
     /// Counts up with every policy loaded.
     pub generation: u32,
+    /// The same for the same policy, and for no other in practice: 16 hexadecimal digits.
+    pub digest: String,
+    /// When it was put in use, in seconds since 1970.
+    pub loaded_at: u64,
     /// How many policies it has.
     pub policies: u64,
     /// How many origin patterns they have together.
     pub origins: u64,
     /// The file that it was read from.
     pub source: String,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When it ended, in seconds since 1970.
+    pub at: u64,
+    /// What it was wanted by: `reload`, `rollback`, `SIGHUP` or `file`.
+    pub by: String,
+    /// Why the policy was refused; absent: it is in use.
+    pub error: Option<String>,
 }
 
 /// An interface.
@@ -73,21 +87,4 @@ pub struct Program {
     pub run_count: u64,
     /// How long that took altogether, in nanoseconds; 0 likewise.
     pub run_time_ns: u64,
-}
-
-/// For how long somebody may take to read the document.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Writes the document and closes the connection.
-pub(super) async fn tell(mut connection: UnixStream, document: String) {
-    let write = async {
-        connection.write_all(document.as_bytes()).await?;
-        connection.shutdown().await
-    };
-    match timeout(PATIENCE, write).await {
-        Ok(Ok(())) => {}
-        // Whoever asked went away, or does not read; the agent does not care.
-        Ok(Err(error)) => debug!("a status was not taken: {error}"),
-        Err(_) => debug!("a status was not taken in time"),
-    }
 }

@@ -8,6 +8,7 @@
 //! placed in a hash `table`.
 
 mod error;
+pub mod golden;
 mod groups;
 mod origins;
 mod render;

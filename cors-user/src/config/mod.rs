@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 mod conflict;
 mod cover;
 mod danger;
+pub mod difference;
 mod host;
 mod lists;
 mod matching;

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing wrong with a policy file.
 ///
 /// Serialized as `{path, value, reason, hint}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Which value it is about, such as `policy[0].allow_origins[2]`; empty: the file as a whole.
     pub path: String,
@@ -38,7 +38,7 @@ impl Problem {
 }
 
 /// Why a value is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// Something that has to be there is not.
@@ -67,9 +67,10 @@ impl Reason {
 }
 
 /// Whether a problem makes the file invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Severity {
     /// It does: nothing of the file is taken.
+    #[default]
     Error,
     /// It does not: the file is taken as it is.
     Warning,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::programs::{Program, ProgramError};
@@ -88,8 +88,8 @@ pub struct Attachment {
     /// How `edge` is attached.
     pub mode: Mode,
     // In this order they are closed: nothing is accepted any more that is not handed over.
-    _edge: Option<OwnedFd>,
-    _handover: Option<OwnedFd>,
+    edge: Option<OwnedFd>,
+    handover: Option<OwnedFd>,
 }
 
 impl Programs {
@@ -104,13 +104,36 @@ impl Programs {
         let (mode, edge) = self.attach_edge(interface, wish)?;
         let Interface { name, index, .. } = interface;
         info!("on {name}: XDP {mode}, hand-over {}", if handover.is_some() { "on" } else { "off" });
-        Ok(Attachment {
-            interface: name.clone(),
-            index: *index,
-            mode,
-            _edge: edge,
-            _handover: handover,
-        })
+        Ok(Attachment { interface: name.clone(), index: *index, mode, edge, handover })
+    }
+
+    /// Puts these programs in the place of those that are attached, without a packet in between
+    /// that meets neither.
+    pub fn take_over(&self, on: &Attachment) -> Result<(), AttachError> {
+        // First the one that hands over: what the new `edge` accepts, the old one may not know.
+        for (name, link) in [(program::HANDOVER, &on.handover), (program::EDGE, &on.edge)] {
+            if let Some(link) = link {
+                sys::update_link(link.as_fd(), self.program(name)?).map_err(|source| {
+                    let mode = if name == program::EDGE { "xdp" } else { "tc" };
+                    AttachError::Kernel {
+                        program: name,
+                        interface: on.interface.clone(),
+                        mode,
+                        source,
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn program(&self, name: &str) -> Result<BorrowedFd<'_>, ProgramError> {
+        let fd = match self.ebpf.program(name) {
+            Some(Program::Xdp(xdp)) => xdp.fd()?,
+            Some(Program::SchedClassifier(tc)) => tc.fd()?,
+            _ => return Err(ProgramError::NotLoaded),
+        };
+        Ok(fd.as_fd())
     }
 
     fn attach_handover(&self, interface: &Interface) -> Result<OwnedFd, AttachError> {
@@ -178,12 +201,7 @@ impl Programs {
         hook: bpf_attach_type,
         flags: u32,
     ) -> Result<OwnedFd, AttachError> {
-        let fd = match self.ebpf.program(program) {
-            Some(Program::Xdp(xdp)) => xdp.fd()?,
-            Some(Program::SchedClassifier(tc)) => tc.fd()?,
-            _ => return Err(ProgramError::NotLoaded.into()),
-        };
-        sys::create_link(fd.as_fd(), interface.index, hook, flags).map_err(|source| {
+        sys::create_link(self.program(program)?, interface.index, hook, flags).map_err(|source| {
             AttachError::Kernel { program, interface: interface.name.clone(), mode, source }
         })
     }

@@ -2,7 +2,8 @@
 //! (Linux 4.12; of XDP programs with a packet out of another length, 5.2).
 //!
 //! The packet seems to come in on the loopback of the calling process's network namespace, and
-//! sockets are looked up there. For tests and benchmarks; the agent uses it on nothing.
+//! sockets are looked up there. For tests and benchmarks; the agent's own use of it is
+//! [`super::rehearsal`].
 
 use aya::{
     TestRun as _, TestRunOptions,
@@ -13,7 +14,7 @@ use thiserror::Error;
 use super::Programs;
 
 /// How much longer a packet may become.
-const GROWTH: usize = 2048;
+pub(super) const GROWTH: usize = 2048;
 
 /// Why there is no result.
 #[derive(Debug, Error)]

@@ -6,11 +6,14 @@
 pub mod attach;
 pub mod bench;
 pub mod checks;
+mod descriptors;
+pub mod grow;
 pub mod kfunc;
 pub mod maps;
 pub mod messages;
 pub mod object;
 pub mod policy;
+pub mod rehearsal;
 mod shared;
 pub mod state;
 pub mod statistics;
@@ -27,10 +30,11 @@ use cors_common::{
 use thiserror::Error;
 
 use crate::compile::Image;
+use descriptors::Descriptors;
 use maps::{Counters, Flows, Interfaces, MapsError, Protected, Vlans};
 use messages::{Messages, MessagesError};
 pub use object::{LoadError, Sizes};
-use policy::{Policies, PolicyError};
+use policy::{Policies, PolicyError, Prepared};
 use shared::{Shared, SharedError};
 use state::StateWords;
 
@@ -48,6 +52,11 @@ pub enum ProgramsError {
     Shared(#[from] SharedError),
 }
 
+/// Names of the maps that outlive the programs which they were made for, when larger ones follow.
+const LASTING: &[&str] = &["FLOWS", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
+/// Names of the maps that hold the policy.
+const OF_THE_POLICY: &[&str] = &["FACTS", "POLICIES"];
+
 /// The loaded programs and their maps. Dropped, nothing of them is left in the kernel.
 pub struct Programs {
     ebpf: Ebpf,
@@ -62,6 +71,8 @@ pub struct Programs {
     policies: Policies,
     counters: Counters,
     flows: Flows,
+    descriptors: Descriptors,
+    sizes: Sizes,
 }
 
 impl Programs {
@@ -70,19 +81,19 @@ impl Programs {
     pub fn load(sizes: Sizes) -> Result<Self, ProgramsError> {
         // Of a program that is refused, the verifier's last words; the full log of a program of
         // this size is megabytes.
-        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS)?;
-        let state = Shared::<State>::map(&array(&mut ebpf, "STATE")?, 1)?;
-        let lines = Shared::<Line>::map(&array(&mut ebpf, "FACTS")?, sizes.lines as usize)?;
-        let policies =
-            Shared::<Policy>::map(&array(&mut ebpf, "POLICIES")?, sizes.policies as usize)?;
+        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &Descriptors::default())?;
+        let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
+        let Arrays { state, policies } = Arrays::take(&mut ebpf, sizes, 0)?;
         Ok(Self {
             state: StateWords::new(state),
             protected: Protected::new(take(&mut ebpf, "PROTECTED")?)?,
             interfaces: Interfaces::new(take(&mut ebpf, "INTERFACES")?)?,
             vlans: Vlans::new(take(&mut ebpf, "VLANS")?)?,
-            policies: Policies::new(lines, policies),
+            policies,
             counters: Counters::new(take(&mut ebpf, "COUNTERS")?)?,
             flows: Flows::new(take(&mut ebpf, "FLOWS")?)?,
+            descriptors,
+            sizes,
             ebpf,
         })
     }
@@ -90,7 +101,18 @@ impl Programs {
     /// Puts a policy in the place of the active one and returns its generation. Where it does
     /// not fit, the active one stays.
     pub fn set_policy(&mut self, image: &Image) -> Result<u32, PolicyError> {
-        self.policies.activate(&mut self.state, image)
+        let prepared = self.prepare(image)?;
+        Ok(self.activate(prepared))
+    }
+
+    /// Writes a policy where no packet is looked up; where it does not fit, nothing is written.
+    pub fn prepare(&self, image: &Image) -> Result<Prepared, PolicyError> {
+        self.policies.prepare(self.state.active(), image)
+    }
+
+    /// Puts it in the place of the active one, by one word, and returns its generation.
+    pub fn activate(&mut self, prepared: Prepared) -> u32 {
+        self.policies.activate(&mut self.state, prepared)
     }
 
     /// What the programs say in words; once, inside a tokio runtime.
@@ -106,6 +128,21 @@ impl Programs {
     /// How many connections are remembered.
     pub fn flows(&self) -> Result<u64, MapsError> {
         self.flows.count()
+    }
+}
+
+/// The maps that are shared memory.
+struct Arrays {
+    state: Shared<State>,
+    policies: Policies,
+}
+
+impl Arrays {
+    fn take(ebpf: &mut Ebpf, sizes: Sizes, generation: u32) -> Result<Self, ProgramsError> {
+        let state = Shared::map(&array(ebpf, "STATE")?, 1)?;
+        let lines = Shared::<Line>::map(&array(ebpf, "FACTS")?, sizes.lines as usize)?;
+        let policies = Shared::<Policy>::map(&array(ebpf, "POLICIES")?, sizes.policies as usize)?;
+        Ok(Self { state, policies: Policies::new(lines, policies, generation) })
     }
 }
 

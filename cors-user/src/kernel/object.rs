@@ -1,12 +1,17 @@
 //! The embedded object: loaded, with the maps in the sizes that the policy needs.
 
+use std::io;
+
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use thiserror::Error;
 
-use super::kfunc::{self, KfuncError};
+use super::{
+    descriptors::Descriptors,
+    kfunc::{self, KfuncError},
+};
 
 /// The kernel programs as the build script compiled them.
 pub static EMBEDDED: &[u8] = include_bytes!(env!("CORS_EDGE_EBPF"));
@@ -41,6 +46,14 @@ pub enum LoadError {
     /// The kernel's BTF cannot be read.
     #[error("the kernel's type information (/sys/kernel/btf/vmlinux) cannot be read: {0}")]
     Btf(#[from] aya::BtfError),
+    /// A map that was to be shared.
+    #[error("the map {name} cannot be shared: {source}")]
+    Share {
+        /// The map.
+        name: &'static str,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// A program or map that the object should have.
     #[error("the embedded object has no {0}: the agent was built with another one")]
     Missing(&'static str),
@@ -57,30 +70,52 @@ pub struct Sizes {
     pub flows: u32,
 }
 
-/// Loads the maps and both programs; nothing is attached yet.
-pub(super) fn load(sizes: Sizes, log: VerifierLogLevel) -> Result<Ebpf, LoadError> {
-    let btf = Btf::from_sys_fs()?;
-    let mut elf = EMBEDDED.to_vec();
-    kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(&btf))
-        .verifier_log_level(log)
-        .map_max_entries("FACTS", sizes.lines)
-        .map_max_entries("POLICIES", sizes.policies)
-        .map_max_entries("FLOWS", sizes.flows)
-        .load(&elf)?;
+/// Makes the maps and loads the programs; nothing is attached yet.
+pub(super) fn load(
+    sizes: Sizes,
+    log: VerifierLogLevel,
+    shared: &Descriptors,
+) -> Result<Ebpf, LoadError> {
+    let mut ebpf = open(sizes, log, shared)?;
+    load_xdp(&mut ebpf, program::EDGE)?;
+    load_xdp(&mut ebpf, program::PASS)?;
     let named = |name: &'static str| move |source| LoadError::Program { name, source };
-    for name in [program::EDGE, program::PASS] {
-        let xdp: &mut Xdp = ebpf
-            .program_mut(name)
-            .ok_or(LoadError::Missing(name))?
-            .try_into()
-            .map_err(named(name))?;
-        xdp.load().map_err(named(name))?;
-    }
     let name = program::HANDOVER;
     let tc: &mut SchedClassifier =
         ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named(name))?;
     tc.load().map_err(named(name))?;
     Ok(ebpf)
+}
+
+/// Makes the maps, but for those that are shared with programs which are loaded already.
+pub(super) fn open(
+    sizes: Sizes,
+    log: VerifierLogLevel,
+    shared: &Descriptors,
+) -> Result<Ebpf, LoadError> {
+    let btf = Btf::from_sys_fs()?;
+    let mut elf = EMBEDDED.to_vec();
+    kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&btf))
+        .verifier_log_level(log)
+        .map_max_entries("FACTS", sizes.lines)
+        .map_max_entries("POLICIES", sizes.policies)
+        .map_max_entries("FLOWS", sizes.flows);
+    for name in shared.names() {
+        // The loader makes one in vain.
+        loader.map_max_entries(name, 1);
+    }
+    let ebpf = loader.load(&elf)?;
+    shared.replace_those_of(&ebpf)?;
+    Ok(ebpf)
+}
+
+/// Has an XDP program verified.
+pub(super) fn load_xdp(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+    let named = |source| LoadError::Program { name, source };
+    let xdp: &mut Xdp =
+        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named)?;
+    xdp.load().map_err(named)
 }

@@ -6,7 +6,7 @@ use cors_common::{
 };
 use thiserror::Error;
 
-use super::{object::Sizes, shared::Shared, state::StateWords};
+use super::{object::Sizes, shared::Shared, state::StateWords, sys};
 use crate::compile::{Image, Limits};
 
 /// The most that the maps are made for, one generation: 128 MiB of facts, 16 MiB of policies.
@@ -68,18 +68,32 @@ pub(super) struct Policies {
     generation: u32,
 }
 
+/// A policy that is in the maps and not yet in use.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared {
+    /// Which half it is in.
+    pub(super) half: usize,
+    pub(super) slot: Slot,
+}
+
 impl Policies {
-    pub(super) const fn new(lines: Shared<Line>, entries: Shared<Policy>) -> Self {
-        Self { lines, entries, generation: 0 }
+    /// `generation` is the number of the last one before these maps.
+    pub(super) const fn new(lines: Shared<Line>, entries: Shared<Policy>, generation: u32) -> Self {
+        Self { lines, entries, generation }
     }
 
-    /// Writes the image into the half that is not in use, and then puts that half in use.
-    /// Returns the number of the generation; the first is 1.
-    pub(super) fn activate(
-        &mut self,
-        state: &mut StateWords,
+    /// The number of the generation that was activated last; 0: none.
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Writes the image into the half that is not in use; which one is, `active` says.
+    pub(super) fn prepare(
+        &self,
+        active: Option<usize>,
         image: &Image,
-    ) -> Result<u32, PolicyError> {
+    ) -> Result<Prepared, PolicyError> {
         let room = Limits {
             lines: (self.lines.len() / 2) as u32,
             policies: (self.entries.len() / 2) as u32,
@@ -88,7 +102,12 @@ impl Policies {
         if lines > room.lines as usize || policies > room.policies as usize {
             return Err(PolicyError { lines, policies, room });
         }
-        let half = state.active().map_or(0, |active| active ^ 1);
+        if active.is_some() {
+            // Packets that were on their way when the other half was put in use may still be
+            // reading this one.
+            sys::wait_for_programs();
+        }
+        let half = active.map_or(0, |active| active ^ 1);
         let slot = slot(half as u32, self.generation + 1, room, &image.slot);
         for (i, line) in image.lines.iter().enumerate() {
             self.lines.store(slot.fact_base as usize + i, line);
@@ -96,9 +115,18 @@ impl Policies {
         for (i, policy) in image.policies.iter().enumerate() {
             self.entries.store(slot.policy_base as usize + i, policy);
         }
+        Ok(Prepared { half, slot })
+    }
+
+    /// Puts a prepared policy in use and returns the number of its generation; the first is 1.
+    pub(super) fn activate(
+        &mut self,
+        state: &mut StateWords,
+        Prepared { half, slot }: Prepared,
+    ) -> u32 {
         state.activate(half, slot);
         self.generation = slot.generation;
-        Ok(self.generation)
+        self.generation
     }
 }
 

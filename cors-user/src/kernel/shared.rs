@@ -27,6 +27,10 @@ pub struct SharedError {
     source: io::Error,
 }
 
+// SAFETY: the mapping belongs to the process and not to a thread, and is reached by atomic words
+// alone.
+unsafe impl<T: Send> Send for Shared<T> {}
+
 const WORD: usize = size_of::<u64>();
 
 /// The entries of an array map, each a `T` of whole words.

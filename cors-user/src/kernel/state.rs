@@ -36,6 +36,13 @@ impl StateWords {
         self.publish(offset_of!(State, abi));
     }
 
+    /// Goes on in other memory, with everything but the policy.
+    pub(super) fn move_to(&mut self, shared: Shared<State>) {
+        self.copy.active = 0;
+        shared.store(0, &self.copy);
+        self.shared = shared;
+    }
+
     /// What this host's TCP does not do.
     pub fn set_declined(&mut self, declined: Declined) {
         let mut flags = self.copy.flags & FLAG_MEASURE;

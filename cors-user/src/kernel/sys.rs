@@ -1,8 +1,10 @@
-//! The system call bpf(2), for the two commands that `aya` does not give as they are needed here.
+//! System calls that `aya` does not give as they are needed here: some commands of bpf(2), and
+//! membarrier(2).
 
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    time::Duration,
 };
 
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd};
@@ -51,6 +53,31 @@ pub(super) fn create_link(
     let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts another program in the place of the one that a link attaches: `BPF_LINK_UPDATE` (Linux 5.7).
+/// Every packet meets the one or the other.
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = attributes();
+    attributes.link_update.link_fd = link.as_raw_fd().cast_unsigned();
+    attributes.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd().cast_unsigned();
+    // SAFETY: these attributes point to nothing.
+    unsafe { bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attributes) }?;
+    Ok(())
+}
+
+/// Returns when every run of a program that was under way has ended.
+///
+/// Programs run inside a read side of RCU, and `membarrier` (Linux 4.3) waits for a grace period
+/// of it. Where it does not do that (`nohz_full`), a pause that no program is as long as.
+pub(super) fn wait_for_programs() {
+    // SAFETY: the call takes numbers and touches no memory.
+    let waited = unsafe {
+        libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0 as libc::c_int, 0)
+    };
+    if waited != 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Entries asked for at once; more than one bucket of the kernel's table ever holds.

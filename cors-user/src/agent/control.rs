@@ -1,0 +1,129 @@
+//! The agent's side of its socket: reads a request, has the main loop answer it, writes the answer.
+//!
+//! Each connection is a task of its own, so that whoever is slow keeps nobody waiting; what the
+//! agent does is done in its main loop alone.
+
+use std::{io, time::Duration};
+
+use thiserror::Error;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tracing::debug;
+
+use super::protocol::{Answer, Request};
+
+/// For how long somebody may take to write a request, or to read an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest request, in bytes.
+const LONGEST: u64 = 4096;
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// Requests on their way from the connections to the main loop.
+#[derive(Debug)]
+pub(super) struct Control {
+    sender: mpsc::Sender<Asked>,
+    receiver: mpsc::Receiver<Asked>,
+}
+
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("nothing was asked in time, or the answer was not read in time")]
+    Slow(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the answer cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(16);
+        Self { sender, receiver }
+    }
+
+    /// Serves one connection, elsewhere.
+    pub(super) fn serve(&self, connection: UnixStream) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            // Whoever asked went away, or does not read; the agent does not care.
+            if let Err(failure) = serve(connection, sender).await {
+                debug!("a connection to the agent's socket fails: {failure}");
+            }
+        });
+    }
+
+    /// The next request.
+    pub(super) async fn next(&mut self) -> Option<Asked> {
+        self.receiver.recv().await
+    }
+}
+
+async fn serve(connection: UnixStream, sender: mpsc::Sender<Asked>) -> Result<(), Failure> {
+    let mut connection = BufReader::new(connection);
+    let mut line = Vec::new();
+    timeout(PATIENCE, (&mut connection).take(LONGEST).read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice(&line) {
+        Err(error) => Answer::Error(format!("this is no request of this version: {error}")),
+        Ok(request) => {
+            let (answer, answered) = oneshot::channel();
+            let _ = sender.send(Asked { request, answer }).await;
+            answered.await.unwrap_or_else(|_| Answer::Error("the agent is stopping".to_owned()))
+        }
+    };
+    let document = serde_json::to_vec(&answer)?;
+    timeout(PATIENCE, async {
+        connection.write_all(&document).await?;
+        connection.shutdown().await
+    })
+    .await??;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    async fn ask(request: &[u8]) -> String {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut control = Control::new();
+        control.serve(theirs);
+        let mut ours = BufReader::new(ours);
+        ours.write_all(request).await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut answer = String::new();
+        let read = ours.read_to_string(&mut answer);
+        let answering = async {
+            while let Some(Asked { request, answer }) = control.next().await {
+                answer.send(Answer::Error(format!("{request:?}"))).unwrap();
+            }
+        };
+        tokio::select! {
+            read = read => read.unwrap(),
+            () = answering => 0,
+        };
+        answer
+    }
+
+    #[tokio::test]
+    async fn one_request_one_answer() {
+        assert_eq!(ask(b"{\"request\":\"rollback\"}\n").await, r#"{"error":"Rollback"}"#);
+        // Whoever says that nothing more comes need not end the line.
+        assert_eq!(ask(b"{\"request\":\"status\"}").await, r#"{"error":"Status"}"#);
+        for request in [&b""[..], b"GET / HTTP/1.1\r\n", &[b'x'; LONGEST as usize]] {
+            let answer = ask(request).await;
+            assert!(answer.starts_with(r#"{"error":"this is no request"#), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is said on the agent's socket: one request as a line of JSON, one answer as a document of
+//! JSON, and the connection is closed.
+
+use std::{error::Error, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::status::Status;
+use crate::config::{Problem, difference::Difference};
+
+/// What somebody asks of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Its status.
+    Status,
+    /// To read the policy file again.
+    Reload {
+        /// Only to say what would change.
+        dry_run: bool,
+    },
+    /// To go back to the policy before.
+    Rollback,
+}
+
+/// What the agent answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Its status.
+    Status(Box<Status>),
+    /// The policy is in use, or would be.
+    Loaded(Loaded),
+    /// It is not, and nothing has changed.
+    Refused(Refused),
+    /// The request is none.
+    Error(String),
+}
+
+/// What a reload or a rollback did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Whether it was only asked for what would be done.
+    pub dry_run: bool,
+    /// The generation that is in use now.
+    pub generation: u32,
+    /// What changes by it.
+    pub difference: Difference,
+    /// How many requests were rehearsed in the kernel.
+    pub rehearsed: usize,
+    /// What is legal in the file and probably not meant, for people.
+    pub warnings: String,
+}
+
+/// Why a policy is not in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// One sentence.
+    pub reason: String,
+    /// Everything, for people; empty where the sentence is everything.
+    pub report: String,
+    /// What is wrong with the file; empty where something else is.
+    pub problems: Vec<Problem>,
+}
+
+/// For people.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dry_run, generation, difference, rehearsed, .. } = self;
+        difference.fmt(f)?;
+        if *dry_run {
+            writeln!(f, "dry run: generation {generation} stays in use")
+        } else {
+            let requests = if *rehearsed == 1 { "request" } else { "requests" };
+            writeln!(f, "generation {generation} is in use ({rehearsed} {requests} rehearsed)")
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, report, .. } = self;
+        writeln!(f, "{report}refused: {reason}; the policy that is in use stays")
+    }
+}
+
+impl Refused {
+    /// For a reason that is a sentence.
+    pub(super) fn because(reason: impl Into<Box<dyn Error>>) -> Self {
+        Self { reason: reason.into().to_string(), report: String::new(), problems: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_lines_that_people_can_write() {
+        for (text, expected) in [
+            (r#"{"request":"status"}"#, Request::Status),
+            (r#"{"request":"reload","dry_run":true}"#, Request::Reload { dry_run: true }),
+            (r#"{"request":"rollback"}"#, Request::Rollback),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), expected);
+            assert_eq!(serde_json::to_string(&expected).unwrap(), text);
+        }
+        for text in ["", "{}", r#"{"request":"stop"}"#, r#"{"request":"reload"}"#] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
+}
