@@ -8,7 +8,7 @@ use aya_ebpf::{
 use cors_common::{
     exit::Exit,
     head::Head,
-    policy::{Answer, DRIVER_TEXT_MAX, Image, Policy, image::Line},
+    policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, image::Line},
     state::{Slot, State},
     tcp::{
         flow::Flow,
@@ -94,7 +94,7 @@ pub(crate) struct Maps;
 
 impl Image for Maps {
     const TEXT_MAX: usize = DRIVER_TEXT_MAX;
-    const PATH_MAX: usize = 256;
+    const PATH_MAX: usize = DRIVER_PATH_MAX;
 
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {

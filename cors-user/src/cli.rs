@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use cors_oracle::Browser;
 use cors_user::kernel::attach::Wish;
 
 /// Answers CORS preflights in the network driver, and hands everything else to the kernel.
@@ -21,6 +22,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Run),
     Validate(Validate),
+    Explain(Explain),
     Status(StatusOf),
     Reload(Reload),
     Rollback(Rollback),
@@ -80,6 +82,75 @@ pub(crate) struct Validate {
     /// Write a list of {path, value, reason, hint}; it is empty if there is nothing to say
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Say what a browser would do with a request, and why
+///
+/// With --config: is a preflight sent, who answers it and why not the driver, does the script get
+/// the response, and if not, which line of the policy is responsible and what would change it.
+/// With --response or --preflight-response: what is wrong with a response from anywhere. Exit code
+/// 0 if the script gets the response, 3 if the browser blocks it, 2 if that cannot be said from
+/// what was given or the input is wrong, 1 if a file cannot be read.
+#[derive(Args, Debug)]
+#[command(group(
+    ArgGroup::new("subject").required(true).multiple(true)
+        .args(["config", "response", "preflight_response"])
+))]
+pub(crate) struct Explain {
+    /// The policy file to ask
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["response", "preflight_response"])]
+    pub(crate) config: Option<PathBuf>,
+    /// A response to judge, as curl -i or a browser's tools show it; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) response: Option<PathBuf>,
+    /// The response to its preflight, the same way
+    #[arg(long, value_name = "FILE")]
+    pub(crate) preflight_response: Option<PathBuf>,
+    /// The origin of the page, or its URL, or null
+    #[arg(long)]
+    pub(crate) origin: String,
+    /// The method of the request
+    #[arg(long, default_value = "GET")]
+    pub(crate) method: String,
+    /// A header that the script sets, `name: value` or a name; may be given several times
+    #[arg(long = "header", value_name = "HEADER")]
+    pub(crate) headers: Vec<String>,
+    /// The script says credentials: "include", or withCredentials
+    #[arg(long)]
+    pub(crate) credentials: bool,
+    /// The script listens to the progress of an upload
+    #[arg(long)]
+    pub(crate) upload: bool,
+    /// Where the request goes [default: somewhere that the one policy is for]
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Whose preflight is looked at
+    #[arg(long, value_enum, default_value = "chromium")]
+    pub(crate) browser: WhichBrowser,
+    /// Write one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A browser engine.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WhichBrowser {
+    /// Chrome, Edge, and others
+    Chromium,
+    /// Firefox
+    Firefox,
+    /// Safari, and every browser on iOS
+    Webkit,
+}
+
+impl From<WhichBrowser> for Browser {
+    fn from(browser: WhichBrowser) -> Self {
+        match browser {
+            WhichBrowser::Chromium => Self::Chromium,
+            WhichBrowser::Firefox => Self::Firefox,
+            WhichBrowser::Webkit => Self::WebKit,
+        }
+    }
 }
 
 /// Say what a running agent does, and what it has counted

@@ -4,6 +4,7 @@
 //! ```text
 //! config   what the file says          pure
 //! compile  the bytes for the maps      pure
+//! explain  what a browser makes of it  pure
 //! host     what this machine is like   reads only
 //! kernel   programs, maps, links       the only module that names `aya`
 //! agent    the life cycle              puts them together
@@ -14,5 +15,6 @@
 pub mod agent;
 pub mod compile;
 pub mod config;
+pub mod explain;
 pub mod host;
 pub mod kernel;

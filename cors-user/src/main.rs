@@ -2,6 +2,7 @@
 //!
 //! The command line, and nothing else: arguments in, text and exit code out.
 
+mod ask;
 mod cli;
 
 use std::{
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = start_log(log.as_deref()).and_then(|()| match command {
         Command::Run(arguments) => run(arguments),
         Command::Validate(arguments) => validate(&arguments),
+        Command::Explain(arguments) => ask::run(arguments),
         Command::Status(arguments) => status(&arguments),
         Command::Reload(arguments) => reload(&arguments),
         Command::Rollback(arguments) => rollback(&arguments),

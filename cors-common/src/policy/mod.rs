@@ -32,6 +32,9 @@ pub const ORIGIN_MAX: usize = 326;
 /// or a path prefix beyond it is passed on, not answered.
 pub const DRIVER_TEXT_MAX: usize = 128;
 
+/// The longest path that the kernel programs read where a prefix matters, see [`Image::PATH_MAX`].
+pub const DRIVER_PATH_MAX: usize = 256;
+
 /// An answer to a preflight, still in two pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {

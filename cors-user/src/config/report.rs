@@ -53,13 +53,13 @@ fn paragraph<'a>(file: &'a str, lines: &Lines<'a>, problem: &'a Problem) -> Grou
 
 /// A text and where its lines start, so that each problem is shown with its own lines alone: the
 /// renderer reads all that it is given, and a long file may have as many problems as lines.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
         // The renderer knows no empty line behind the last newline.
         let starts = starts.filter(|start| *start < text.len());
@@ -67,7 +67,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The lines that a span is in: the number of the first, their text, and the span in it.
-    fn around(&self, span: &Range<usize>) -> (usize, &'a str, Range<usize>) {
+    pub(crate) fn around(&self, span: &Range<usize>) -> (usize, &'a str, Range<usize>) {
         // Line 0 starts at byte 0, so every byte has a line.
         let line = |at: usize| self.starts.partition_point(|start| *start <= at) - 1;
         let (first, last) = (line(span.start), line(span.end.max(span.start)));

@@ -10,6 +10,7 @@
 //! | `origins` | which origins are allowed? |
 //! | `asked` | which methods and headers are allowed? |
 //! | `replies` | what are the answer's bytes? |
+//! | `judged` | does a browser take what is answered, and would it take nothing else? |
 //! | `agreement` | does the engine agree with plain string code (`plain`) on random requests? |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -19,6 +20,7 @@ mod asked;
 mod bytes;
 mod field;
 mod grammar;
+mod judged;
 mod origins;
 mod plain;
 mod replies;
