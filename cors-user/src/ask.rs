@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use cors_common::state::Date;
 use cors_user::{
     config::{self, Loaded},
@@ -64,7 +64,8 @@ fn of_responses(
 ) -> Result<ExitCode> {
     let is_stdin = |path: Option<&Path>| path == Some(Path::new("-"));
     if is_stdin(preflight) && is_stdin(response) {
-        bail!("only one of the two responses can come from standard input");
+        eprintln!("cors-edge: only one of the two responses can come from standard input");
+        return Ok(ExitCode::from(INVALID));
     }
     let read = |path: Option<&Path>| path.map(paste).transpose();
     let (preflight, response) = (read(preflight)?, read(response)?);

@@ -6,6 +6,7 @@
 //! | `pasted` | what is said of responses from anywhere? |
 //! | `advice` | does what is advised do what is promised? |
 //! | `agreement` | do the engine, its explanation, and the oracle hold the same opinion? |
+//! | `docs` | does the program print what the documentation says, and end as it says? |
 //!
 //! Texts are compared with `snapshots/`; `INSTA_UPDATE=always` writes them anew.
 
@@ -13,6 +14,7 @@
 
 mod advice;
 mod agreement;
+mod docs;
 
 mod pasted;
 mod policies;
