@@ -44,6 +44,13 @@ impl Browser {
         }
     }
 
+    /// Whether `*` in `Access-Control-Allow-Headers` covers `authorization` for this browser, which
+    /// it does not by the standard. Chromium has warned about it for years, and version 148 still
+    /// lets it pass.
+    pub const fn lets_wildcard_cover_authorization(self) -> bool {
+        matches!(self, Self::Chromium)
+    }
+
     /// The preflight of a request as this browser writes it on an HTTP/1.1 connection, with the
     /// header names, the order, and the other headers that it uses.
     pub fn head(self, request: &Request) -> Vec<u8> {

@@ -45,6 +45,9 @@ fn has_unsafe_byte(value: &[u8]) -> bool {
 
 /// "CORS-unsafe request-header names": what a preflight asks for, in lower case, sorted, each
 /// once.
+///
+/// Of a header that is set twice each value is judged. (Chromium judges them as one, joined by a
+/// comma.)
 pub fn unsafe_names(headers: &Headers) -> Vec<String> {
     let (safe, not_safe): (Vec<_>, Vec<_>) =
         headers.iter().partition(|header| is_safelisted_request_header(header));

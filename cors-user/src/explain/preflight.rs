@@ -1,6 +1,8 @@
 //! The part of an explanation that is about the preflight, whoever answers it.
 
-use cors_oracle::{Browser, Grant, Judgement, Reason, Request, Response, judge_preflight};
+use cors_oracle::{
+    ALLOW_HEADERS, Browser, Grant, Judgement, Reason, Request, Response, Step, judge_preflight,
+};
 
 use super::explanation::{Answerer, Because, Explanation, Preflight, Remembered, Stage, names};
 
@@ -50,8 +52,29 @@ pub(super) fn judge(
             true
         }
         Err(failure) => {
+            if failure.step == Step::AuthorizationAllowed && has_star(response) {
+                explanation.notes.extend(lenient());
+            }
             explanation.fail(Stage::Preflight, &failure);
             false
         }
     }
+}
+
+/// Whether `*` is among the headers that are allowed.
+fn has_star(response: &Response) -> bool {
+    let mut values = response.headers.all(ALLOW_HEADERS);
+    values.any(|value| value.split(|byte| *byte == b',').any(|name| name.trim_ascii() == b"*"))
+}
+
+/// The browsers that are less strict than the standard there.
+fn lenient() -> Option<String> {
+    let lenient = Browser::ALL.into_iter().filter(|it| it.lets_wildcard_cover_authorization());
+    let names: Vec<&str> = lenient.map(Browser::name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} lets `*` cover `authorization` all the same; by the standard it does not.",
+            names.join(", ")
+        )
+    })
 }

@@ -28,6 +28,7 @@ const TEST: &[Need] = &[
     need("apache2", "apache2-bin"),
     need("python3", "python3-minimal"),
     need("node", "nodejs"),
+    need("chromium-headless-shell", "chromium-headless-shell"),
     need("setpriv", "util-linux"),
 ];
 const BENCH: &[Need] = &[need("nginx", "nginx-light"), need("ethtool", "ethtool")];

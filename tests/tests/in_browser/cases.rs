@@ -1,0 +1,213 @@
+//! Requests, and what they are answered with.
+
+use cors_tests::Random;
+use serde_json::{Value, json};
+
+use crate::site::PAGE;
+
+/// Where the script runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Page {
+    /// In the page.
+    Own,
+    /// In a sandboxed frame of it, whose origin is nobody's.
+    Sandboxed,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// All that is sent: what is needed to carry it is part of what the browser sees.
+    pub(crate) fn lines(&self) -> Vec<(String, String)> {
+        let mut lines = self.headers.clone();
+        lines.push(("Connection".to_owned(), "close".to_owned()));
+        if self.status != 204 {
+            lines.push(("Content-Length".to_owned(), "0".to_owned()));
+        }
+        lines
+    }
+}
+
+/// One request of a script, and the two answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) page: Page,
+    pub(crate) method: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) credentials: String,
+    pub(crate) preflight: Head,
+    pub(crate) response: Head,
+}
+
+impl Case {
+    /// What the script needs to know.
+    pub(crate) fn document(&self) -> Value {
+        json!({
+            "sandboxed": matches!(self.page, Page::Sandboxed),
+            "method": self.method,
+            "headers": self.headers,
+            "credentials": self.credentials,
+        })
+    }
+}
+
+/// How many of them.
+const COUNT: usize = 1500;
+
+/// The same ones in every run.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut random = Random::new(7);
+    (0..COUNT).map(|_| case(&mut random)).collect()
+}
+
+fn pick<T: Copy>(random: &mut Random, items: &[T]) -> T {
+    items[random.next() as usize % items.len()]
+}
+
+fn case(random: &mut Random) -> Case {
+    let page = if random.chance(150) { Page::Sandboxed } else { Page::Own };
+    let methods = [
+        "GET", "get", "POST", "HEAD", "PUT", "put", "PATCH", "patch", "DELETE", "X-ANY", "OPTIONS",
+    ];
+    let method = pick(random, &methods).to_owned();
+    let long = "a".repeat(129);
+    let long_safe = "a".repeat(128);
+    let values: &[(&str, &str)] = &[
+        ("Content-Type", "application/json"),
+        ("content-type", "text/plain;charset=UTF-8"),
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("content-type", "text/plain; a=\"b\""),
+        ("content-type", "nonsense"),
+        ("Accept", "application/json"),
+        ("accept", "a(b)"),
+        ("accept", &long),
+        ("accept", &long_safe),
+        ("Accept-Language", "de-CH"),
+        ("accept-language", "de_CH"),
+        ("content-language", "en"),
+        ("range", "bytes=0-99"),
+        ("range", "bytes=-99"),
+        ("range", "bytes=0-1,2-3"),
+        ("Authorization", "Bearer x"),
+        ("X-B", "1"),
+        ("x-a", "2"),
+        ("x-a", "3"),
+        ("cookie", "a=b"),
+        ("sec-x", "1"),
+        ("dnt", "1"),
+        ("X-HTTP-Method-Override", "TRACE"),
+        ("x-http-method-override", "PUT"),
+    ];
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for _ in 0..random.next() % 4 {
+        let (name, value) = pick(random, values);
+        // Of a name that is set twice Chromium judges the values as one, the standard each.
+        if headers.iter().all(|(known, _)| !known.eq_ignore_ascii_case(name)) {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    let credentials = pick(random, &["omit", "same-origin", "include", "include"]).to_owned();
+    let (preflight, response) =
+        (answer(random, page, &method, true), answer(random, page, &method, false));
+    Case { page, method, headers, credentials, preflight, response }
+}
+
+/// An answer that is mostly right.
+fn answer(random: &mut Random, page: Page, method: &str, is_preflight: bool) -> Head {
+    let origin = match page {
+        Page::Own => PAGE.trim_end_matches('/'),
+        Page::Sandboxed => "null",
+    };
+    let upper = origin.to_ascii_uppercase();
+    let slash = format!("{origin}/");
+    let two = format!("{origin}, https://b.example");
+    let origins: &[&[&str]] = &[
+        &[origin],
+        &[origin],
+        &[origin],
+        &[origin],
+        &["*"],
+        &["*"],
+        &[],
+        &["null"],
+        &[&upper],
+        &[&slash],
+        &[&two],
+        &[origin, origin],
+        &["*", "*"],
+        &["http://localhost"],
+        &["http://*:8001"],
+        &[""],
+    ];
+    let credentials: &[&[&str]] =
+        &[&["true"], &["true"], &["true"], &[], &["True"], &["false"], &["true", "true"]];
+    let upper = method.to_ascii_uppercase();
+    let three = format!("PUT, {method} ,X");
+    let methods: &[&[&str]] = &[
+        &[method],
+        &[method],
+        &[&upper],
+        &[&three],
+        &["GET", method],
+        &["*"],
+        &[],
+        &[""],
+        &["GET PUT"],
+        &["get,put,patch,x-any"],
+        &[",PUT,,PATCH,DELETE,X-ANY,patch"],
+    ];
+    let all = "content-type,accept,accept-language,range,authorization,x-a,x-b,\
+               x-http-method-override,content-language";
+    let headers: &[&[&str]] = &[
+        &[all],
+        &[all],
+        &[all, "x"],
+        &["*"],
+        &["*", "Authorization"],
+        &["X-A, x-B"],
+        &[],
+        &[""],
+        &["x-a x-b"],
+        &["\"x-a\""],
+        &["content-type,range,accept"],
+    ];
+    // What is in front of each list is right, and often enough all of it is.
+    let right = random.chance(400);
+    let mut lines = Vec::new();
+    let mut add = |name: &str, lists: &[&[&str]]| {
+        let values = if right { lists[0] } else { pick(random, lists) };
+        lines.extend(values.iter().map(|value| (name.to_owned(), (*value).to_owned())));
+    };
+    add("Access-Control-Allow-Origin", origins);
+    add("access-control-allow-credentials", credentials);
+    let statuses: &[u16] = if is_preflight {
+        add("Access-Control-Allow-Methods", methods);
+        add("Access-Control-Allow-Headers", headers);
+        &[204, 200, 204, 206, 299, 302, 403, 500]
+    } else {
+        for (name, value) in [
+            ("X-One", "1"),
+            ("X-Two", "2"),
+            ("ETag", "\"1\""),
+            ("Cache-Control", "no-store"),
+            ("Set-Cookie", "a=b"),
+        ] {
+            add(name, &[&[value]]);
+        }
+        let exposed: &[&[&str]] =
+            &[&[], &["x-one"], &["X-One, etag"], &["*"], &["x one"], &["x-one", "x-two"]];
+        lines.extend(
+            pick(random, exposed)
+                .iter()
+                .map(|list| ("Access-Control-Expose-Headers".to_owned(), (*list).to_owned())),
+        );
+        &[200, 200, 201, 204, 302, 400, 403, 404, 500, 503]
+    };
+    let status = if right { statuses[0] } else { pick(random, statuses) };
+    Head { status, headers: lines }
+}
