@@ -159,7 +159,9 @@ fn loaded(answer: &Answer, json: bool) -> Result<ExitCode> {
         Answer::Loaded(_) => ExitCode::SUCCESS,
         Answer::Refused(refused) if !refused.problems.is_empty() => ExitCode::from(INVALID),
         Answer::Refused(_) => ExitCode::FAILURE,
-        Answer::Status(_) | Answer::Error(_) => bail!("the agent answers something else"),
+        Answer::Status(_) | Answer::Policy(_) | Answer::Error(_) => {
+            bail!("the agent answers something else")
+        }
     };
     if json {
         print(&json_line(answer)?)?;
@@ -171,7 +173,7 @@ fn loaded(answer: &Answer, json: bool) -> Result<ExitCode> {
             print(&loaded.to_string())?;
         }
         Answer::Refused(refused) => eprint!("{refused}"),
-        Answer::Status(_) | Answer::Error(_) => {}
+        _ => {}
     }
     Ok(code)
 }

@@ -29,10 +29,23 @@ pub(super) struct Asked {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
+/// Asks the main loop.
+#[derive(Clone, Debug)]
+pub(super) struct Asker(mpsc::Sender<Asked>);
+
+impl Asker {
+    /// What the main loop answers; nothing where it has ended.
+    pub(super) async fn ask(&self, request: Request) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Asked { request, answer }).await.ok()?;
+        answered.await.ok()
+    }
+}
+
 /// Requests on their way from the connections to the main loop.
 #[derive(Debug)]
 pub(super) struct Control {
-    sender: mpsc::Sender<Asked>,
+    asker: Asker,
     receiver: mpsc::Receiver<Asked>,
 }
 
@@ -49,18 +62,23 @@ enum Failure {
 impl Control {
     pub(super) fn new() -> Self {
         let (sender, receiver) = mpsc::channel(16);
-        Self { sender, receiver }
+        Self { asker: Asker(sender), receiver }
     }
 
     /// Serves one connection, elsewhere.
     pub(super) fn serve(&self, connection: UnixStream) {
-        let sender = self.sender.clone();
+        let asker = self.asker();
         tokio::spawn(async move {
             // Whoever asked went away, or does not read; the agent does not care.
-            if let Err(failure) = serve(connection, sender).await {
+            if let Err(failure) = serve(connection, asker).await {
                 debug!("a connection to the agent's socket fails: {failure}");
             }
         });
+    }
+
+    /// To ask from another task.
+    pub(super) fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// The next request.
@@ -69,16 +87,15 @@ impl Control {
     }
 }
 
-async fn serve(connection: UnixStream, sender: mpsc::Sender<Asked>) -> Result<(), Failure> {
+async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
     let mut connection = BufReader::new(connection);
     let mut line = Vec::new();
     timeout(PATIENCE, (&mut connection).take(LONGEST).read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
         Err(error) => Answer::Error(format!("this is no request of this version: {error}")),
         Ok(request) => {
-            let (answer, answered) = oneshot::channel();
-            let _ = sender.send(Asked { request, answer }).await;
-            answered.await.unwrap_or_else(|_| Answer::Error("the agent is stopping".to_owned()))
+            let stopping = || Answer::Error("the agent is stopping".to_owned());
+            asker.ask(request).await.unwrap_or_else(stopping)
         }
     };
     let document = serde_json::to_vec(&answer)?;

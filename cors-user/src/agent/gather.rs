@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::{
     live::Agent,
     reload,
-    status::{Interface, Policy, Program, Status},
+    status::{Interface, Map, Policy, Program, Status},
 };
 use crate::kernel::{maps::MapsError, statistics::StatisticsError};
 
@@ -35,13 +35,19 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         id: program.id,
         run_count: program.run_count,
         run_time_ns: program.run_time_ns,
+        verified_instructions: program.verified_instructions,
     });
+    let map =
+        |(name, entries, room): (&str, u64, u64)| Map { name: name.to_owned(), entries, room };
+    let maps: Vec<_> = programs.fill()?.into_iter().map(map).collect();
+    let flows = maps.iter().find(|map| map.name == "flows").map_or(0, |map| map.entries);
     let names = Exit::ALL.iter().map(|exit| exit.name().to_owned());
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         mode: "sidecar".to_owned(),
         measure: agent.measure,
+        started_at: reload::seconds(agent.born),
         uptime_seconds: agent.started.elapsed().as_secs(),
         startup: agent.startup.clone(),
         policy: Policy {
@@ -52,11 +58,14 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
             origins: summary.origins as u64,
             source: agent.source.display().to_string(),
         },
+        idle: agent.idle(),
         reload: agent.reloads.last.clone(),
+        reloads: agent.reloads.counts,
         interfaces: interfaces.collect(),
         programs: statistics.collect(),
         protected: programs.protected.sockets().iter().map(ToString::to_string).collect(),
-        flows: programs.flows()?,
+        flows,
+        maps,
         counters: names.zip(programs.counters()?).collect(),
     })
 }

@@ -38,6 +38,15 @@ impl Heartbeat {
         Ok(())
     }
 
+    /// Why the programs have no lease; nothing where they have one.
+    pub fn idle(&self) -> Option<String> {
+        match self {
+            Self { draining: true, .. } => Some("the agent is stopping".to_owned()),
+            Self { paused: true, .. } => Some(format!("{} is 0", sysctl::SYN_COOKIES)),
+            _ => None,
+        }
+    }
+
     /// Takes the lease away for good: no connection is begun any more, and those that are open
     /// are handed over with their next request. Date and epoch go on, since their cookies must.
     pub fn drain(&mut self, state: &mut StateWords) {

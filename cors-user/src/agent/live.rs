@@ -20,7 +20,7 @@ use super::{
     gather,
     heartbeat::Heartbeat,
     network::{Network, View},
-    protocol::{Answer, Request},
+    protocol::{Answer, Effective, Request},
     reload::{Reloads, Source, Wanted},
     run::{RunError, Setup, system},
     startup::{Startup, Stopwatch},
@@ -62,6 +62,7 @@ pub(super) struct Agent {
     /// Tells when the policy file changes, where that is wanted.
     pub(super) follow: Option<Follow>,
     pub(super) started: Instant,
+    pub(super) born: SystemTime,
     pub(super) startup: Startup,
 }
 
@@ -124,6 +125,7 @@ impl Agent {
             control: Control::new(),
             follow,
             started,
+            born: SystemTime::now(),
             startup,
         };
         let view = View::read()?;
@@ -147,6 +149,15 @@ impl Agent {
         }
         info!("stopping, by {name}: open connections have {drain:?} for their next request");
         Some(time::Instant::now() + drain)
+    }
+
+    /// Why nothing is answered at the moment; nothing where it is.
+    pub(super) fn idle(&self) -> Option<String> {
+        let nowhere = || {
+            let attached = !self.network.attachments().is_empty();
+            (!attached).then(|| "none of the interfaces is there".to_owned())
+        };
+        self.heartbeat.idle().or_else(nowhere)
     }
 
     /// The interfaces that a policy file stands for.
@@ -176,6 +187,11 @@ impl Agent {
                     Ok(status) => Answer::Status(Box::new(status)),
                     Err(error) => Answer::Error(format!("there is no status: {error}")),
                 });
+                return;
+            }
+            Request::Policy => {
+                let _ = answer
+                    .send(Answer::Policy(Box::new(Effective::of(&self.policy, &self.source))));
                 return;
             }
             Request::Reload { dry_run } => reload(Source::File, dry_run, "reload"),

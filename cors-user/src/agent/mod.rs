@@ -3,6 +3,7 @@
 //! [`run()`] puts the pieces together; each of the others is one thing that goes on meanwhile.
 
 pub mod addresses;
+mod admin;
 pub mod client;
 pub mod clock;
 mod control;
@@ -11,6 +12,7 @@ mod follow;
 mod gather;
 pub mod heartbeat;
 mod live;
+mod metrics;
 pub mod network;
 pub mod protocol;
 mod reload;

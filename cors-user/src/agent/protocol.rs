@@ -1,12 +1,12 @@
 //! What is said on the agent's socket: one request as a line of JSON, one answer as a document of
 //! JSON, and the connection is closed.
 
-use std::{error::Error, fmt};
+use std::{collections::BTreeMap, error::Error, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Status;
-use crate::config::{Problem, difference::Difference};
+use super::{live::Policy, reload::seconds, status::Status};
+use crate::config::{Problem, difference::Difference, values};
 
 /// What somebody asks of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ use crate::config::{Problem, difference::Difference};
 pub enum Request {
     /// Its status.
     Status,
+    /// The policy that is in use.
+    Policy,
     /// To read the policy file again.
     Reload {
         /// Only to say what would change.
@@ -29,6 +31,8 @@ pub enum Request {
 pub enum Answer {
     /// Its status.
     Status(Box<Status>),
+    /// The policy that is in use.
+    Policy(Box<Effective>),
     /// The policy is in use, or would be.
     Loaded(Loaded),
     /// It is not, and nothing has changed.
@@ -61,6 +65,41 @@ pub struct Refused {
     pub report: String,
     /// What is wrong with the file; empty where something else is.
     pub problems: Vec<Problem>,
+}
+
+/// The policy that is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effective {
+    /// Its generation.
+    pub generation: u32,
+    /// See [`super::status::Policy::digest`].
+    pub digest: String,
+    /// When it was put in use, in seconds since 1970.
+    pub loaded_at: u64,
+    /// The file that it was read from.
+    pub source: String,
+    /// Every policy by its name, and in it every value by its key, as the policy file has them.
+    pub policies: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+}
+
+impl Effective {
+    pub(super) fn of(policy: &Policy, source: &Path) -> Self {
+        let values = |policy| {
+            let mut by_key = BTreeMap::<String, Vec<String>>::new();
+            for (key, value) in values::policy(policy) {
+                by_key.entry(key.to_owned()).or_default().push(value);
+            }
+            by_key
+        };
+        let policies = policy.config.policies.iter();
+        Self {
+            generation: policy.generation,
+            digest: format!("{:016x}", policy.summary.digest),
+            loaded_at: seconds(policy.loaded),
+            source: source.display().to_string(),
+            policies: policies.map(|policy| (policy.name.clone(), values(policy))).collect(),
+        }
+    }
 }
 
 /// For people.

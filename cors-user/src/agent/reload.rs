@@ -18,7 +18,7 @@ use tracing::{error, info};
 use super::{
     live::{Agent, Policy},
     protocol::{Answer, Loaded, Refused},
-    status::Reload,
+    status::{Reload, Reloads as Counts},
 };
 use crate::{
     compile::{
@@ -61,6 +61,7 @@ pub(super) struct Reloads {
     job: Option<(Wanted, JoinHandle<Done>)>,
     /// What the last one that was not only asked about came to.
     pub(super) last: Option<Reload>,
+    pub(super) counts: Counts,
     /// Kept for the next one: the kernel takes long to verify it.
     rehearsal: Option<Rehearsal>,
 }
@@ -184,6 +185,8 @@ impl Agent {
                     below(report)
                 ),
             }
+            let counts = &mut self.reloads.counts;
+            *(if result.is_ok() { &mut counts.done } else { &mut counts.refused }) += 1;
             self.reloads.last = Some(Reload {
                 at: seconds(SystemTime::now()),
                 by: by.to_owned(),
@@ -252,6 +255,10 @@ impl Agent {
     fn check_server(&self, config: &Config) -> Result<(), Refused> {
         if config.server.upstream != self.policy.config.server.upstream {
             let reason = "`upstream` cannot change while the agent runs: restart it";
+            return Err(Refused::because(reason));
+        }
+        if config.admin != self.policy.config.admin {
+            let reason = "`admin.listen` cannot change while the agent runs: restart it";
             return Err(Refused::because(reason));
         }
         let mut new = self.interfaces(config);

@@ -31,6 +31,9 @@ pub fn human(status: &Status, all: bool) -> String {
         count(*origins, "origin", "origins"),
         reload(status),
     );
+    if let Some(idle) = &status.idle {
+        let _ = writeln!(text, "idle        {idle}: everything passes");
+    }
     let interfaces = status.interfaces.iter().map(|Interface { name, index, xdp }| {
         vec![name.clone(), format!("XDP {xdp}"), format!("index {index}")]
     });
@@ -56,7 +59,7 @@ fn reload(status: &Status) -> String {
 }
 
 fn program(program: &Program) -> Vec<String> {
-    let Program { name, id, run_count, run_time_ns } = program;
+    let Program { name, id, run_count, run_time_ns, .. } = program;
     let runs = match run_time_ns.checked_div(*run_count) {
         Some(mean) => format!("{run_count} runs of {mean} ns"),
         None => "not timed (sysctl kernel.bpf_stats_enabled=1)".to_owned(),
@@ -138,7 +141,10 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::status::{Map, Reloads},
+        *,
+    };
 
     fn status() -> Status {
         let counters = [("answered", 1200), ("syn_ack", 7), ("flags", 0), ("from_the_future", 1)];
@@ -147,6 +153,7 @@ mod tests {
             pid: 42,
             mode: "sidecar".to_owned(),
             measure: false,
+            started_at: 784_111_777,
             uptime_seconds: 61,
             startup: Startup {
                 file_us: 1_050,
@@ -163,16 +170,31 @@ mod tests {
                 origins: 2,
                 source: "/etc/cors-edge.toml".to_owned(),
             },
+            idle: None,
             reload: None,
+            reloads: Reloads::default(),
             interfaces: vec![
                 Interface { name: "lo".to_owned(), index: 1, xdp: "generic".to_owned() },
                 Interface { name: "wan-uplink".to_owned(), index: 12, xdp: "native".to_owned() },
             ],
             programs: vec![
-                Program { name: "edge".to_owned(), id: 7, run_count: 4, run_time_ns: 1001 },
-                Program { name: "handover".to_owned(), id: 8, run_count: 0, run_time_ns: 0 },
+                Program {
+                    name: "edge".to_owned(),
+                    id: 7,
+                    run_count: 4,
+                    run_time_ns: 1001,
+                    verified_instructions: Some(9),
+                },
+                Program {
+                    name: "handover".to_owned(),
+                    id: 8,
+                    run_count: 0,
+                    run_time_ns: 0,
+                    verified_instructions: None,
+                },
             ],
             protected: vec!["10.0.0.1:80".to_owned()],
+            maps: vec![Map { name: "flows".to_owned(), entries: 3, room: 262_144 }],
             flows: 3,
             counters: counters.map(|(name, total)| (name.to_owned(), total)).into(),
         }

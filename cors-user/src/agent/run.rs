@@ -12,6 +12,7 @@ use tokio::{
 use tracing::info;
 
 use super::{
+    admin::{self, AdminError},
     clock,
     directory::{Directory, DirectoryError},
     follow::{Follow, FollowError},
@@ -78,6 +79,9 @@ pub enum RunError {
     /// The runtime directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The admin address.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The policy file cannot be followed.
     #[error(transparent)]
     Follow(#[from] FollowError),
@@ -107,6 +111,7 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     let directory = Directory::lock(&setup.runtime_dir)?;
     let mut agent = Agent::start(setup, &mut stopwatch)?;
     let socket = directory.listen()?;
+    admin::start(agent.policy.config.admin, agent.control.asker()).await?;
     agent.startup.other_us += stopwatch.lap();
     info!("ready");
     let mut next_second = clock::next_second();

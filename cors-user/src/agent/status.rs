@@ -17,20 +17,28 @@ pub struct Status {
     pub mode: String,
     /// Whether it only counts what it would answer.
     pub measure: bool,
+    /// When it was started, in seconds since 1970.
+    pub started_at: u64,
     /// For how long it has been running, in seconds.
     pub uptime_seconds: u64,
     /// How long its start took.
     pub startup: Startup,
     /// The active policy.
     pub policy: Policy,
+    /// Why nothing is answered at the moment; absent: it is.
+    pub idle: Option<String>,
     /// The last reload; absent: there was none.
     pub reload: Option<Reload>,
+    /// How many reloads there were.
+    pub reloads: Reloads,
     /// The interfaces that it is on.
     pub interfaces: Vec<Interface>,
     /// Its programs.
     pub programs: Vec<Program>,
     /// The sockets that are protected at the moment.
     pub protected: Vec<String>,
+    /// How full the maps are.
+    pub maps: Vec<Map>,
     /// Connections that are remembered.
     pub flows: u64,
     /// The total of every counter, by the name of the exit that it counts.
@@ -52,6 +60,26 @@ pub struct Policy {
     pub origins: u64,
     /// The file that it was read from.
     pub source: String,
+}
+
+/// How many reloads there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// After which the policy was in use.
+    pub done: u64,
+    /// That changed nothing.
+    pub refused: u64,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Map {
+    /// What is in it.
+    pub name: String,
+    /// How many entries it has; of the policy's maps the generation that is in use.
+    pub entries: u64,
+    /// For how many there is room.
+    pub room: u64,
 }
 
 /// What a reload came to.
@@ -87,4 +115,6 @@ pub struct Program {
     pub run_count: u64,
     /// How long that took altogether, in nanoseconds; 0 likewise.
     pub run_time_ns: u64,
+    /// How many instructions the verifier went through; absent where the kernel does not say.
+    pub verified_instructions: Option<u32>,
 }

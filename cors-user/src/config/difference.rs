@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::{self, Write as _},
+    fmt,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{
-    Config, Expose, Methods, OriginPattern, Origins, Policy, WildcardPort, WildcardScheme,
+use super::{
+    model::{Config, Policy},
+    values::{self, Values},
 };
 
 /// Everything that differs between two policy files. Empty: they mean the same, but for the order
@@ -58,12 +59,13 @@ pub struct Line {
 /// From one file to another.
 pub fn between(old: &Config, new: &Config) -> Difference {
     let mut server = Vec::new();
-    compare(&mut server, &server_values(old), &server_values(new));
-    let by_name = |config: &'_ Config| -> BTreeMap<String, BTreeSet<(&'static str, String)>> {
-        config.policies.iter().map(|policy| (policy.name.clone(), values(policy))).collect()
+    compare(&mut server, &values::server(old), &values::server(new));
+    let by_name = |config: &Config| -> BTreeMap<String, Values> {
+        let named = |policy: &Policy| (policy.name.clone(), values::policy(policy));
+        config.policies.iter().map(named).collect()
     };
     let (before, after) = (by_name(old), by_name(new));
-    let nothing = BTreeSet::new();
+    let nothing = Values::new();
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let mut policies = Vec::new();
     for name in names {
@@ -124,8 +126,6 @@ fn write_lines(f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
     Ok(())
 }
 
-type Values = BTreeSet<(&'static str, String)>;
-
 /// What goes and what comes, key by key; of a key with one value the old one first.
 fn compare(lines: &mut Vec<Line>, old: &Values, new: &Values) {
     let line = |(key, value): &(&str, String), added| Line {
@@ -136,84 +136,6 @@ fn compare(lines: &mut Vec<Line>, old: &Values, new: &Values) {
     lines.extend(old.difference(new).map(|value| line(value, false)));
     lines.extend(new.difference(old).map(|value| line(value, true)));
     lines.sort_by(|a, b| (&a.key, a.added, &a.value).cmp(&(&b.key, b.added, &b.value)));
-}
-
-fn server_values(config: &Config) -> Values {
-    let server = &config.server;
-    let mut values = Values::new();
-    values.extend(server.listen.iter().map(|socket| ("listen", socket.to_string())));
-    values.extend(server.interfaces.iter().map(|name| ("interface", name.clone())));
-    values.extend(server.upstream.iter().map(|upstream| ("upstream", upstream.clone())));
-    values
-}
-
-/// Everything that a policy says, as pairs of a key of the policy file and one value.
-fn values(policy: &Policy) -> Values {
-    let Policy {
-        name: _,
-        hosts,
-        path_prefix,
-        origins,
-        methods,
-        headers,
-        expose,
-        allow_credentials,
-        max_age,
-    } = policy;
-    let mut values = Values::new();
-    let mut list = |key: &'static str, items: &[String]| {
-        values.extend(items.iter().map(|item| (key, item.clone())));
-    };
-    let any = ["*".to_owned()];
-    list("hosts", hosts);
-    list("path_prefix", path_prefix.as_slice());
-    match methods {
-        Methods::Any => list("allow_methods", &any),
-        Methods::List(names) => list("allow_methods", names),
-    }
-    if headers.any {
-        list("allow_headers", &any);
-    }
-    list("allow_headers", &headers.names);
-    match expose {
-        Expose::Any => list("expose_headers", &any),
-        Expose::List(names) => list("expose_headers", names),
-    }
-    match origins {
-        Origins::Any => list("allow_origins", &any),
-        Origins::List(patterns) => {
-            list("allow_origins", &patterns.iter().map(text).collect::<Vec<_>>());
-        }
-    }
-    if *allow_credentials {
-        values.insert(("allow_credentials", "true".to_owned()));
-    }
-    if let Some(seconds) = max_age {
-        values.insert(("max_age", seconds.to_string()));
-    }
-    values
-}
-
-/// A pattern as the policy file has it.
-fn text(pattern: &OriginPattern) -> String {
-    match pattern {
-        OriginPattern::Exact(origin) => origin.clone(),
-        OriginPattern::AnyPort(origin) => format!("{origin}:*"),
-        OriginPattern::Subdomains { scheme, suffix, port } => {
-            let scheme = match scheme {
-                WildcardScheme::Http => "http",
-                WildcardScheme::Https => "https",
-            };
-            let mut text = format!("{scheme}://*.{suffix}");
-            // Writing to a string cannot fail.
-            let _ = match port {
-                WildcardPort::Default => Ok(()),
-                WildcardPort::Exact(port) => write!(text, ":{port}"),
-                WildcardPort::Any => write!(text, ":*"),
-            };
-            text
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+mod admin;
 mod conflict;
 mod cover;
 mod danger;
@@ -27,6 +28,7 @@ pub mod report;
 mod server;
 mod syntax;
 mod validate;
+pub mod values;
 
 pub use model::Config;
 pub use problem::{Problem, Reason, Severity};

@@ -3,13 +3,15 @@
 //! Nothing here can hold a refused value. `super::validate` is the only maker of these types,
 //! `crate::compile` the reader that turns them into the bytes both tiers look things up in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A whole, valid policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The `[server]` table.
     pub server: Server,
+    /// The `[admin]` table.
+    pub admin: Admin,
     /// Every `[[policy]]`, in the order of the file.
     pub policies: Vec<Policy>,
 }
@@ -23,6 +25,23 @@ pub struct Server {
     pub interfaces: Vec<String>,
     /// Where the proxy forwards to; absent in sidecar mode.
     pub upstream: Option<String>,
+}
+
+/// Where the agent tells its metrics and its health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admin {
+    /// At [`Admin::USUAL`], unless somebody else is there.
+    #[default]
+    Usual,
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+impl Admin {
+    /// Port 9410 of the loopback.
+    pub const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9410);
 }
 
 /// One `[[policy]]`.

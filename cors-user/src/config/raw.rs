@@ -16,6 +16,8 @@ use super::syntax::{self, excerpt};
 pub(super) struct Raw {
     /// `[server]`.
     pub(super) server: Field<Server>,
+    /// `[admin]`.
+    pub(super) admin: Field<Admin>,
     /// Every `[[policy]]`.
     pub(super) policies: Field<List<Policy>>,
     /// From this byte on the text is no TOML, and what was read from there is the parser's guess.
@@ -28,6 +30,12 @@ pub(super) struct Server {
     pub(super) listen: Field<List<String>>,
     pub(super) interface: Field<List<String>>,
     pub(super) upstream: Field<String>,
+}
+
+/// `[admin]`.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) listen: Field<String>,
 }
 
 /// One `[[policy]]`.
@@ -87,8 +95,9 @@ impl<T> Field<T> {
     }
 }
 
-const ROOT: &[&str] = &["server", "policy"];
+const ROOT: &[&str] = &["server", "admin", "policy"];
 const SERVER: &[&str] = &["listen", "interface", "upstream"];
+const ADMIN: &[&str] = &["listen"];
 const POLICY: &[&str] = &[
     "name",
     "match",
@@ -112,9 +121,10 @@ pub(super) fn read(source: &str, problems: &mut Problems) -> Raw {
     let mut reader = Reader { source, problems };
     let mut root = reader.table(String::new(), document.get_ref(), ROOT);
     let server = root.field("server", "expected a table: start it with [server]", server);
+    let admin = root.field("admin", "expected a table: start it with [admin]", admin);
     let policies =
         root.field("policy", "start every policy with [[policy]], in two brackets", policies);
-    Raw { server, policies, broken_at }
+    Raw { server, admin, policies, broken_at }
 }
 
 fn server(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Server> {
@@ -124,6 +134,11 @@ fn server(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Optio
         interface: table.field("interface", LIST, texts),
         upstream: table.field("upstream", TEXT, text),
     })
+}
+
+fn admin(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Admin> {
+    let mut table = reader.table(path.to_owned(), value.as_table()?, ADMIN);
+    Some(Admin { listen: table.field("listen", TEXT, text) })
 }
 
 fn policies(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<List<Policy>> {

@@ -108,7 +108,7 @@ on = true
     assert!(errors[10].hint.contains("did you mean `path_prefix`?"), "{}", errors[10].hint);
     assert!(errors[11].hint.contains("`xn--4ca.example`"), "{}", errors[11].hint);
     assert!(errors[16].hint.contains("policy[1].name"), "{}", errors[16].hint);
-    assert!(errors[19].hint.contains("server, policy"), "{}", errors[19].hint);
+    assert!(errors[19].hint.contains("server, admin, policy"), "{}", errors[19].hint);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::matching;
 use super::model::{self, Expose, Headers, Methods, Origins};
 use super::problem::{At, Problems, Reason};
 use super::raw::{Field, List, Policy, Raw};
-use super::{lists, server};
+use super::{admin, lists, server};
 
 /// The longest name of a policy: it labels every counter.
 const MAX_NAME: usize = 64;
@@ -24,6 +24,7 @@ const CHROMIUM_MAX_AGE: u32 = 7_200;
 /// Judges a whole file.
 pub(super) fn config(raw: &Raw, problems: &mut Problems) -> model::Config {
     let server = server::server(raw, problems);
+    let admin = admin::admin(raw, problems);
     let mut policies = Vec::new();
     let raw_policies = raw.policies.given().map_or(&[][..], |at| &at.value.items);
     if raw.policies.is_absent() || raw.policies.given().is_some_and(|at| at.value.is_empty) {
@@ -39,7 +40,7 @@ pub(super) fn config(raw: &Raw, problems: &mut Problems) -> model::Config {
         policies.push(policy(raw_policy, name, problems));
         conflicts.add(raw_policy, problems);
     }
-    model::Config { server, policies }
+    model::Config { server, admin, policies }
 }
 
 fn policy(at: &At<Policy>, name: String, problems: &mut Problems) -> model::Policy {

@@ -88,6 +88,11 @@ impl<K: Pod + Ord, V: Pod + Eq> Table<K, V> {
         })
     }
 
+    /// How many entries there are, and for how many there is room.
+    fn fill(&self) -> (usize, usize) {
+        (self.entries.len(), self.room)
+    }
+
     /// Puts these entries in and takes all others out. Those that stay are there all the while.
     fn set(&mut self, wanted: BTreeMap<K, V>) -> Result<(), MapsError> {
         let About { name, what, advice } = self.about;
@@ -120,6 +125,11 @@ pub struct Protected {
 }
 
 impl Protected {
+    /// How many entries there are, and for how many there is room.
+    pub(super) fn fill(&self) -> (usize, usize) {
+        self.table.fill()
+    }
+
     pub(super) fn new(map: Map) -> Result<Self, MapsError> {
         let about = About {
             name: "PROTECTED",
@@ -166,6 +176,11 @@ pub struct Interfaces(Table<u32, [u8; size_of::<Interface>()]>);
 const MSS_MAX: u32 = 65_495;
 
 impl Interfaces {
+    /// How many entries there are, and for how many there is room.
+    pub(super) fn fill(&self) -> (usize, usize) {
+        self.0.fill()
+    }
+
     pub(super) fn new(map: Map) -> Result<Self, MapsError> {
         let about =
             About { name: "INTERFACES", what: "interfaces", advice: "name fewer interfaces" };
@@ -188,6 +203,11 @@ impl Interfaces {
 pub struct Vlans(Table<[u8; size_of::<Vlan>()], u32>);
 
 impl Vlans {
+    /// How many entries there are, and for how many there is room.
+    pub(super) fn fill(&self) -> (usize, usize) {
+        self.0.fill()
+    }
+
     pub(super) fn new(map: Map) -> Result<Self, MapsError> {
         let about = About { name: "VLANS", what: "VLANs", advice: "name fewer interfaces" };
         Ok(Self(Table::new(map, about)?))

@@ -125,6 +125,22 @@ impl Programs {
         self.counters.totals()
     }
 
+    /// Each map that can be full: its name, how many entries it has, and for how many there is room.
+    /// Of the policy's maps it is what one generation uses and may use.
+    pub fn fill(&self) -> Result<Vec<(&'static str, u64, u64)>, MapsError> {
+        let [facts, policies] = self.policies.fill();
+        let flows = (self.flows()? as usize, self.sizes.flows as usize);
+        let all = [
+            ("facts", facts),
+            ("policies", policies),
+            ("flows", flows),
+            ("protected", self.protected.fill()),
+            ("interfaces", self.interfaces.fill()),
+            ("vlans", self.vlans.fill()),
+        ];
+        Ok(all.map(|(name, (entries, room))| (name, entries as u64, room as u64)).into())
+    }
+
     /// How many connections are remembered.
     pub fn flows(&self) -> Result<u64, MapsError> {
         self.flows.count()

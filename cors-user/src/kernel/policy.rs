@@ -66,6 +66,8 @@ pub(super) struct Policies {
     lines: Shared<Line>,
     entries: Shared<Policy>,
     generation: u32,
+    /// Lines and policies of the generation that is in use.
+    used: [usize; 2],
 }
 
 /// A policy that is in the maps and not yet in use.
@@ -75,17 +77,24 @@ pub struct Prepared {
     /// Which half it is in.
     pub(super) half: usize,
     pub(super) slot: Slot,
+    used: [usize; 2],
 }
 
 impl Policies {
     /// `generation` is the number of the last one before these maps.
     pub(super) const fn new(lines: Shared<Line>, entries: Shared<Policy>, generation: u32) -> Self {
-        Self { lines, entries, generation }
+        Self { lines, entries, generation, used: [0; 2] }
     }
 
     /// The number of the generation that was activated last; 0: none.
     pub(super) const fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Of lines and of policies: how many are used, and how many one generation may have.
+    pub(super) const fn fill(&self) -> [(usize, usize); 2] {
+        let [lines, policies] = self.used;
+        [(lines, self.lines.len() / 2), (policies, self.entries.len() / 2)]
     }
 
     /// Writes the image into the half that is not in use; which one is, `active` says.
@@ -115,16 +124,17 @@ impl Policies {
         for (i, policy) in image.policies.iter().enumerate() {
             self.entries.store(slot.policy_base as usize + i, policy);
         }
-        Ok(Prepared { half, slot })
+        Ok(Prepared { half, slot, used: [lines, policies] })
     }
 
     /// Puts a prepared policy in use and returns the number of its generation; the first is 1.
     pub(super) fn activate(
         &mut self,
         state: &mut StateWords,
-        Prepared { half, slot }: Prepared,
+        Prepared { half, slot, used }: Prepared,
     ) -> u32 {
         state.activate(half, slot);
+        self.used = used;
         self.generation = slot.generation;
         self.generation
     }

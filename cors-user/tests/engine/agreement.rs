@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::HashSet};
 
 use cors_user::config::model::{
-    Config, Expose, Headers, Methods, OriginPattern, Origins, Policy, Server, WildcardPort,
+    Admin, Config, Expose, Headers, Methods, OriginPattern, Origins, Policy, Server, WildcardPort,
     WildcardScheme,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
@@ -101,7 +101,7 @@ fn config() -> impl Strategy<Value = Config> {
             }
         }
         let server = Server { listen: Vec::new(), interfaces: Vec::new(), upstream: None };
-        Config { server, policies: kept }
+        Config { server, admin: Admin::Usual, policies: kept }
     })
 }
 
