@@ -6,6 +6,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use cors_oracle::Browser;
 use cors_user::kernel::attach::Wish;
 
+use crate::logging::Format;
+
 /// Answers CORS preflights in the network driver, and hands everything else to the kernel.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -14,6 +16,9 @@ pub(crate) struct Cli {
     /// [default: $RUST_LOG, or info]
     #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
+    /// The form of the log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "auto", global = true)]
+    pub(crate) log_format: Format,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -4,6 +4,7 @@
 
 mod ask;
 mod cli;
+mod logging;
 
 use std::{
     error::Error,
@@ -11,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser as _;
 use cors_user::{
     agent::{
@@ -25,7 +26,6 @@ use cors_user::{
     kernel::policy::LIMITS,
 };
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Reload, Rollback, Run, StatusOf, Validate};
 
@@ -33,8 +33,8 @@ use cli::{Cli, Command, Reload, Rollback, Run, StatusOf, Validate};
 const INVALID: u8 = 2;
 
 fn main() -> ExitCode {
-    let Cli { log, command } = Cli::parse();
-    let result = start_log(log.as_deref()).and_then(|()| match command {
+    let Cli { log, log_format, command } = Cli::parse();
+    let result = logging::start(log.as_deref(), log_format).and_then(|()| match command {
         Command::Run(arguments) => run(arguments),
         Command::Validate(arguments) => validate(&arguments),
         Command::Explain(arguments) => ask::run(arguments),
@@ -46,20 +46,6 @@ fn main() -> ExitCode {
         eprintln!("cors-edge: {}", sentence(error.as_ref()));
         ExitCode::FAILURE
     })
-}
-
-fn start_log(filter: Option<&str>) -> Result<()> {
-    let filter = match filter {
-        Some(filter) => EnvFilter::try_new(filter).context("--log is no filter")?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    Ok(())
 }
 
 fn run(arguments: Run) -> Result<ExitCode> {

@@ -38,6 +38,8 @@ pub struct Setup<'a> {
     privilege: Privilege<'a>,
     runtime_dir: Option<&'a Path>,
     program: Option<PathBuf>,
+    log_format: &'a str,
+    environment: Vec<(&'a str, String)>,
 }
 
 /// What the agent may do. The names of capabilities are those of setpriv(1).
@@ -64,7 +66,23 @@ impl<'a> Setup<'a> {
             privilege: Privilege::Root,
             runtime_dir: None,
             program: None,
+            log_format: "text",
+            environment: Vec::new(),
         }
+    }
+
+    /// With its log in this form, instead of as text.
+    #[must_use]
+    pub fn log_format(mut self, format: &'a str) -> Self {
+        self.log_format = format;
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     /// With its status socket in this directory instead of one of its own.
@@ -178,6 +196,8 @@ impl<'a> Setup<'a> {
                 command
             }
         };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(["--log-format", self.log_format]);
         command.args(["run", "--xdp", self.xdp, "--drain", self.drain]).arg("--config").arg(config);
         command.arg("--runtime-dir").arg(runtime_dir);
         for interface in &self.interfaces {

@@ -23,6 +23,7 @@ use super::{
     protocol::{Answer, Effective, Request},
     reload::{Reloads, Source, Wanted},
     run::{RunError, Setup, system},
+    service,
     startup::{Startup, Stopwatch},
     upkeep,
 };
@@ -143,12 +144,27 @@ impl Agent {
     pub(super) fn stop(&mut self, name: &str, again: bool) -> Option<time::Instant> {
         let drain = self.drain;
         self.heartbeat.drain(&mut self.programs.state);
+        service::stopping();
         if again || drain.is_zero() {
             info!("stopping at once, by {name}");
             return None;
         }
         info!("stopping, by {name}: open connections have {drain:?} for their next request");
         Some(time::Instant::now() + drain)
+    }
+
+    /// Says that it is ready, with a line on what it does.
+    pub(super) fn tell_ready(&self) {
+        let Policy { generation, summary, .. } = &self.policy;
+        let on: Vec<_> = self.network.attachments().iter().map(|on| &*on.interface).collect();
+        let failed = self.reloads.last.as_ref().and_then(|last| last.error.as_deref());
+        service::ready(&format!(
+            "generation {generation} ({} policies, {} origins) on {}{}",
+            summary.policies,
+            summary.origins,
+            on.join(", "),
+            failed.map(|error| format!("; last reload refused: {error}")).unwrap_or_default(),
+        ));
     }
 
     /// Why nothing is answered at the moment; nothing where it is.

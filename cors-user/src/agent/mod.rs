@@ -19,6 +19,7 @@ mod reload;
 pub mod report;
 pub mod run;
 mod said;
+mod service;
 mod signals;
 pub mod startup;
 pub mod status;

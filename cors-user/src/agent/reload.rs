@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::{
     live::{Agent, Policy},
     protocol::{Answer, Loaded, Refused},
+    service,
     status::{Reload, Reloads as Counts},
 };
 use crate::{
@@ -147,6 +148,9 @@ impl Agent {
                 seed,
                 rehearsal: self.reloads.rehearsal.take(),
             };
+            if !wanted.dry_run {
+                service::reloading();
+            }
             self.reloads.job = Some((wanted, tokio::task::spawn_blocking(|| job.run())));
         }
     }
@@ -192,6 +196,7 @@ impl Agent {
                 by: by.to_owned(),
                 error: result.as_ref().err().map(|refused| refused.reason.clone()),
             });
+            self.tell_ready();
         }
         if let Some(tell) = tell {
             // Whoever asked may be gone.

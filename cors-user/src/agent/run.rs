@@ -114,6 +114,7 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     admin::start(agent.policy.config.admin, agent.control.asker()).await?;
     agent.startup.other_us += stopwatch.lap();
     info!("ready");
+    agent.tell_ready();
     let mut next_second = clock::next_second();
     let mut end = None;
     loop {

@@ -8,6 +8,7 @@ use tracing::{error, info};
 use super::{
     live::Agent,
     run::{RunError, system},
+    service,
 };
 use crate::host::watch::Watch;
 
@@ -20,6 +21,7 @@ impl Agent {
         self.heartbeat
             .beat(&mut self.programs.state)
             .map_err(system("the clock cannot be read"))?;
+        service::beat();
         self.beats = self.beats.saturating_sub(1);
         if self.watch.is_none() {
             self.watch = Watch::new().ok();
