@@ -70,7 +70,9 @@ fn unmarked(lines: Vec<(usize, &str)>) -> Vec<(usize, &str)> {
 fn head(lines: &[(usize, &str)]) -> Result<(Option<Pasted>, bool), NoHead> {
     let first = status(lines[0].1);
     let fields = if first.is_some() { &lines[1..] } else { lines };
-    let joined = if alternates(fields) { paired(fields) } else { unfolded(fields) };
+    // Where there is a status line, names and values are never apart.
+    let apart = first.is_none() && alternates(fields);
+    let joined = if apart { paired(fields) } else { unfolded(fields) };
     let mut response =
         Response { status: first.map_or(200, |(code, _)| code), ..Response::default() };
     let mut has_status = first.is_some();

@@ -2,6 +2,7 @@
 
 use cors_user::explain::{BadQuestion, Given, Question, Verdict, by_responses};
 use insta::assert_snapshot;
+use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::support::{question, to, told_of, with_credentials};
 
@@ -215,4 +216,69 @@ fn nothing_that_was_pasted_talks_to_the_terminal() {
     let text = "HTTP/1.1 200 OK\nAccess-Control-Allow-Origin: \u{1b}[31mred\nX: \u{9b}1m\u{7}\n";
     let told = told_of(&get(), response(text));
     assert!(!told.contains(['\u{1b}', '\u{9b}', '\u{7}']), "{told}");
+}
+
+/// Pieces of pastes, some of them out of place.
+fn pieces() -> impl Strategy<Value = String> {
+    let known = select(
+        &[
+            "HTTP/1.1 200 OK",
+            "HTTP/2 302",
+            "HTTP/1.1 100 Continue",
+            "Location: /x",
+            "access-control-allow-origin: *",
+            "access-control-allow-origin:",
+            "*",
+            "< HTTP/1.1 204",
+            "> GET / HTTP/1.1",
+            ":status: 200",
+            " folded",
+            "",
+        ][..],
+    );
+    let line = prop_oneof![4 => known.prop_map(str::to_owned), 1 => ".{0,20}"];
+    let end = select(&["\n", "\r\n", "\n\n", "\r", "\u{85}"][..]);
+    vec((line, end), 0..12)
+        .prop_map(|lines| lines.into_iter().map(|(line, end)| line + end).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_pasted_there_is_an_answer(text in pieces(), credentials in any::<bool>()) {
+        let question = Question { credentials, ..question("PUT", &["x-a"]) };
+        for given in [response(&text), preflight(&text)] {
+            if let Ok(explanation) = by_responses(&question, given) {
+                let told = cors_user::explain::human(&explanation, None, false);
+                prop_assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{:?}", told);
+                let blocked = explanation.verdict == Verdict::Blocked;
+                prop_assert_eq!(explanation.failure.is_some(), blocked);
+                prop_assert!(!explanation.json().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(
+        status in select(&[200_u16, 204, 404][..]),
+        headers in vec(("[a-zA-Z-]{1,12}", "[ -~]{0,20}"), 0..8),
+        crlf in any::<bool>(),
+    ) {
+        let end = if crlf { "\r\n" } else { "\n" };
+        let mut text = format!("HTTP/1.1 {status} Whatever{end}");
+        for (name, value) in &headers {
+            text.extend([name, ": ", value, end]);
+        }
+        text += end;
+        let explanation = by_responses(&get(), response(&text)).unwrap();
+        let told = &explanation.responses[0].response;
+        let expected: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.trim()))
+            .collect();
+        let found: Vec<&str> = told.trim_end_matches("\r\n\r\n").split("\r\n").skip(1).collect();
+        let found: Vec<&str> = found.into_iter().filter(|line| !line.is_empty()).collect();
+        prop_assert_eq!(found, expected);
+    }
 }

@@ -3,7 +3,7 @@
 use cors_tests::Random;
 use serde_json::{Value, json};
 
-use crate::site::PAGE;
+use crate::site::{API, OTHER, PAGE};
 
 /// Where the script runs.
 #[derive(Clone, Copy, Debug)]
@@ -33,21 +33,36 @@ impl Head {
     }
 }
 
-/// One request of a script, and the two answers.
+/// One request of a script, and what it leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) page: Page,
     pub(crate) method: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) credentials: String,
+    /// Where it goes, and from each to the next by a redirect.
+    pub(crate) legs: Vec<Leg>,
+}
+
+/// One URL, and the two answers there.
+#[derive(Clone, Debug)]
+pub(crate) struct Leg {
+    /// Its origin.
+    pub(crate) at: &'static str,
     pub(crate) preflight: Head,
     pub(crate) response: Head,
 }
 
+/// The URL of a leg.
+pub(crate) fn url(at: &str, number: usize, leg: usize) -> String {
+    format!("{at}/{number}/{leg}")
+}
+
 impl Case {
     /// What the script needs to know.
-    pub(crate) fn document(&self) -> Value {
+    pub(crate) fn document(&self, number: usize) -> Value {
         json!({
+            "url": url(self.legs[0].at, number, 0),
             "sandboxed": matches!(self.page, Page::Sandboxed),
             "method": self.method,
             "headers": self.headers,
@@ -62,14 +77,14 @@ const COUNT: usize = 1500;
 /// The same ones in every run.
 pub(crate) fn cases() -> Vec<Case> {
     let mut random = Random::new(7);
-    (0..COUNT).map(|_| case(&mut random)).collect()
+    (0..COUNT).map(|number| case(number, &mut random)).collect()
 }
 
 fn pick<T: Copy>(random: &mut Random, items: &[T]) -> T {
     items[random.next() as usize % items.len()]
 }
 
-fn case(random: &mut Random) -> Case {
+fn case(number: usize, random: &mut Random) -> Case {
     let page = if random.chance(150) { Page::Sandboxed } else { Page::Own };
     let methods = [
         "GET", "get", "POST", "HEAD", "PUT", "put", "PATCH", "patch", "DELETE", "X-ANY", "OPTIONS",
@@ -112,17 +127,40 @@ fn case(random: &mut Random) -> Case {
         }
     }
     let credentials = pick(random, &["omit", "same-origin", "include", "include"]).to_owned();
-    let (preflight, response) =
-        (answer(random, page, &method, true), answer(random, page, &method, false));
-    Case { page, method, headers, credentials, preflight, response }
+    let places = match random.next() % 20 {
+        0..=11 => vec![API],
+        12..=14 => vec![API, API],
+        15 => vec![API, OTHER],
+        16 | 17 => vec![PAGE, API],
+        18 => vec![API, PAGE],
+        _ => vec![PAGE, API, OTHER],
+    };
+    let legs = (0..places.len()).map(|leg| {
+        let origin = origin(page, &places[..=leg]);
+        let preflight = answer(random, origin, &method, true);
+        let mut response = answer(random, origin, &method, false);
+        if let Some(next) = places.get(leg + 1) {
+            response.status = pick(random, &[301, 302, 303, 307, 308]);
+            response.headers.push(("Location".to_owned(), url(next, number, leg + 1)));
+        }
+        Leg { at: places[leg], preflight, response }
+    });
+    let legs = legs.collect();
+    Case { page, method, headers, credentials, legs }
+}
+
+/// The origin that is asked for at the last of these places.
+fn origin(page: Page, places: &[&'static str]) -> &'static str {
+    // Whoever is sent from one foreign place to another is nobody there.
+    let is_lost = |pair: &[&str]| pair[0] != PAGE && pair[0] != pair[1];
+    match page {
+        Page::Own if !places.windows(2).any(is_lost) => PAGE,
+        _ => "null",
+    }
 }
 
 /// An answer that is mostly right.
-fn answer(random: &mut Random, page: Page, method: &str, is_preflight: bool) -> Head {
-    let origin = match page {
-        Page::Own => PAGE.trim_end_matches('/'),
-        Page::Sandboxed => "null",
-    };
+fn answer(random: &mut Random, origin: &str, method: &str, is_preflight: bool) -> Head {
     let upper = origin.to_ascii_uppercase();
     let slash = format!("{origin}/");
     let two = format!("{origin}, https://b.example");

@@ -1,5 +1,5 @@
-//! The two servers: one has the page, the other is the API on another origin, which answers every
-//! request as its case says, and keeps what it was asked.
+//! The servers: one has the page, the others are APIs on other origins. They answer every request as
+//! its case says, and keep what they were asked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,24 +12,25 @@ use std::{
 use cors_tests::{PATIENCE, netns::Netns};
 use serde_json::Value;
 
-use crate::cases::Case;
+use crate::cases::{Case, Leg};
 
-/// The page.
-pub(crate) const PAGE: &str = "http://127.0.0.1:8001/";
-const PAGE_PORT: u16 = 8001;
-/// Where the scripts send their requests: another origin, and another site.
+/// The origin of the page.
+pub(crate) const PAGE: &str = "http://127.0.0.1:8001";
+/// Where scripts send their requests: another origin, and another site.
 pub(crate) const API: &str = "http://localhost:8002";
-const API_PORT: u16 = 8002;
+/// One more origin.
+pub(crate) const OTHER: &str = "http://localhost:8003";
+const PAGE_PORT: u16 = 8001;
+const PORTS: [u16; 3] = [PAGE_PORT, 8002, 8003];
 
 /// Runs each case where it belongs, a few at a time, and reports which headers were seen.
-const SCRIPT: &str = r#"
-const api = "http://localhost:8002";
+const SCRIPT: &str = r"
 async function run(list) {
   const results = {};
-  const one = async ([number, { method, headers, credentials }]) => {
+  const one = async ([number, { url, method, headers, credentials }]) => {
     try {
       const options = { method, headers, credentials };
-      const response = await fetch(`${api}/case/${number}`, options);
+      const response = await fetch(url, options);
       results[number] = [...response.headers.keys()];
     } catch {
       results[number] = null;
@@ -40,15 +41,15 @@ async function run(list) {
   await Promise.all([worker(), worker(), worker(), worker()]);
   return results;
 }
-"#;
+";
 
 /// What was seen of all cases.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Heads of preflights.
-    pub(crate) preflights: BTreeMap<usize, String>,
-    /// Cases whose request arrived.
-    pub(crate) requests: BTreeSet<usize>,
+    /// Heads of preflights, for each case and leg.
+    pub(crate) preflights: BTreeMap<(usize, usize), String>,
+    /// Cases and legs whose request arrived.
+    pub(crate) requests: BTreeSet<(usize, usize)>,
     /// For each case the names of headers that the script saw, or nothing where it got an error.
     pub(crate) results: Vec<Option<Vec<String>>>,
 }
@@ -63,7 +64,7 @@ impl Site {
     pub(crate) fn serve(host: &Netns, cases: &[Case]) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let cases: Arc<[Case]> = cases.into();
-        for port in [PAGE_PORT, API_PORT] {
+        for port in PORTS {
             let listener = host
                 .enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
                 .expect("listen on loopback");
@@ -107,30 +108,30 @@ fn serve(stream: TcpStream, port: u16, cases: &[Case], seen: &Mutex<Seen>) -> io
     reader.read_exact(&mut body)?;
     let mut line = head.split(' ');
     let (method, path) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
-    let answer = if port == PAGE_PORT {
-        page(path, &body, cases, seen)
-    } else {
-        let number = path.rsplit('/').next().and_then(|number| number.parse().ok());
-        match number.and_then(|number: usize| Some((number, cases.get(number)?))) {
-            Some((number, case)) => api(number, case, method, &head, seen),
-            None => {
-                "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".into()
-            }
-        }
+    let answer = match leg(path) {
+        Some((number, leg)) => api((number, leg), &cases[number].legs[leg], method, &head, seen),
+        None if port == PAGE_PORT => page(path, &body, cases, seen),
+        None => page("", &body, cases, seen),
     };
     reader.into_inner().write_all(answer.as_bytes())
 }
 
-fn api(number: usize, case: &Case, method: &str, head: &str, seen: &Mutex<Seen>) -> String {
+/// The case and the leg that a path is of.
+fn leg(path: &str) -> Option<(usize, usize)> {
+    let (number, leg) = path.strip_prefix('/')?.split_once('/')?;
+    Some((number.parse().ok()?, leg.parse().ok()?))
+}
+
+fn api(at: (usize, usize), leg: &Leg, method: &str, head: &str, seen: &Mutex<Seen>) -> String {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let is_preflight =
         method == "OPTIONS" && value(head, "access-control-request-method").is_some();
     let answer = if is_preflight {
-        seen.preflights.insert(number, head.to_owned());
-        &case.preflight
+        seen.preflights.insert(at, head.to_owned());
+        &leg.preflight
     } else {
-        seen.requests.insert(number);
-        &case.response
+        seen.requests.insert(at);
+        &leg.response
     };
     let mut text = format!("HTTP/1.1 {} Case\r\n", answer.status);
     for (name, value) in answer.lines() {
@@ -167,7 +168,7 @@ fn document(cases: &[Case]) -> String {
         let list: Vec<Value> = cases
             .iter()
             .enumerate()
-            .map(|(number, case)| (number, case.document()))
+            .map(|(number, case)| (number, case.document(number)))
             .filter(|(_, case)| case["sandboxed"] == sandboxed)
             .map(|(number, case)| Value::from(vec![Value::from(number), case]))
             .collect();
