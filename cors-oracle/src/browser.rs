@@ -46,7 +46,7 @@ impl Browser {
 
     /// Whether `*` in `Access-Control-Allow-Headers` covers `authorization` for this browser, which
     /// it does not by the standard. Chromium has warned about it for years, and version 148 still
-    /// lets it pass.
+    /// lets it pass; Firefox 140 does not.
     pub const fn lets_wildcard_cover_authorization(self) -> bool {
         matches!(self, Self::Chromium)
     }
