@@ -16,6 +16,7 @@ pub mod agent;
 pub mod bounce;
 mod bpf;
 pub mod browsers;
+pub mod chromium;
 pub mod client;
 pub mod counter;
 pub mod date;
@@ -30,6 +31,7 @@ pub mod server;
 pub mod socket;
 pub mod tap;
 pub mod topology;
+pub mod web;
 pub mod wire;
 pub mod xdp;
 

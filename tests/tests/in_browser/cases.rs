@@ -1,6 +1,6 @@
 //! Requests, and what they are answered with.
 
-use cors_tests::Random;
+use cors_tests::{Random, web};
 use serde_json::{Value, json};
 
 use crate::site::{API, OTHER, PAGE};
@@ -22,14 +22,18 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// All that is sent: what is needed to carry it is part of what the browser sees.
+    /// The whole response.
+    pub(crate) fn text(&self) -> String {
+        let headers: Vec<(&str, &str)> =
+            self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        web::response(self.status, &headers, "")
+    }
+
+    /// All its headers: what is needed to carry it is part of what the browser sees.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let mut lines = self.headers.clone();
-        lines.push(("Connection".to_owned(), "close".to_owned()));
-        if self.status != 204 {
-            lines.push(("Content-Length".to_owned(), "0".to_owned()));
-        }
-        lines
+        let text = self.text();
+        let lines = text.lines().filter_map(|line| line.split_once(": "));
+        lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 

@@ -1,23 +1,20 @@
-//! The oracle against a real browser: of many requests and many answers, right and wrong, both say
-//! whether there is a preflight, what is in it, whether the request follows, where redirects lead, and
+//! Against a real browser: the driver's answers are taken (`driver`), and the oracle foretells what
+//! happens. Of many requests and many answers, right and wrong, both say whether there is a preflight, what is in it, whether the request follows, where redirects lead, and
 //! what the script sees of the response.
 //!
 //! The browser runs in a namespace of its own, where nothing but its own servers can be reached.
 
 mod cases;
+mod driver;
 mod site;
 
-use std::{
-    collections::BTreeSet,
-    process::{Command, Stdio},
-};
+use std::collections::BTreeSet;
 
 use cors_oracle::{
     Browser, Credentials, Origin, Request, Response, Route, Step, follow, judge_actual,
     judge_preflight, preflight_request, route, visible_headers,
 };
-use cors_tests::{eventually, netns::Netns, scratch::Scratch};
-use nix::sys::signal::Signal;
+use cors_tests::{chromium::Chromium, eventually, netns::Netns};
 
 use cases::{Case, Head, Leg, Page, cases, url};
 use site::{PAGE, Seen, Site};
@@ -105,9 +102,9 @@ fn response(head: &Head) -> Response {
 /// What the browser did.
 fn observed(case: &Case, seen: &Seen, number: usize) -> Happened {
     let arrival = |leg: usize| {
-        let preflight = seen.preflights.get(&(number, leg)).map(|head| {
+        let preflight = seen.preflights.get(&(number, leg)).map(|preflight| {
             ["origin", "access-control-request-method", "access-control-request-headers"]
-                .map(|name| site::value(head, name).map(str::to_owned))
+                .map(|name| preflight.header(name).map(str::to_owned))
         });
         Arrival { preflight, sent: seen.requests.contains(&(number, leg)) }
     };
@@ -123,22 +120,9 @@ fn chromium_does_what_the_oracle_says() {
     let host = Netns::new("browser");
     let cases = cases();
     let site = Site::serve(&host, &cases);
-    let scratch = Scratch::new("browser");
-    // A browser is many processes, and what starts it is a script. In a namespace of their own they
-    // all end with the first one.
-    let mut command = Command::new("unshare");
-    command
-        .args(["--pid", "--fork", "--kill-child=SIGKILL", "chromium-headless-shell"])
-        .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
-        .args(["--disable-background-networking", "--remote-debugging-port=0"])
-        .arg(format!("--user-data-dir={}", scratch.path("profile").display()))
-        .arg(format!("{PAGE}/"))
-        .env("HOME", scratch.dir())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let browser = host.spawn(command);
+    let browser = Chromium::open(&host, &format!("{PAGE}/"), &[]);
     let seen = eventually("the browser has seen every case", || site.finished());
-    browser.end_by(Signal::SIGKILL);
+    drop(browser);
 
     let mut wrong = Vec::new();
     let mut all = Vec::new();
@@ -170,7 +154,7 @@ fn chromium_does_what_the_oracle_says() {
     // The head as a whole: every name in its place, and the values but for the version. A browser
     // without a window has no language.
     let versions = ["User-Agent", "Accept-Encoding"];
-    for (at @ (number, _), head) in seen.preflights.iter().filter(|((_, leg), _)| *leg == 0) {
+    for (at @ (number, _), preflight) in seen.preflights.iter().filter(|((_, leg), _)| *leg == 0) {
         // What is in a frame without a URL refers to the page around it.
         if matches!(cases[*number].page, Page::Sandboxed) {
             continue;
@@ -183,6 +167,6 @@ fn chromium_does_what_the_oracle_says() {
             };
             head.lines().map(line).filter(|line| !line.starts_with("Accept-Language")).collect()
         };
-        assert_eq!(lines(head), lines(&String::from_utf8_lossy(&foretold)), "{at:?}");
+        assert_eq!(lines(&preflight.head), lines(&String::from_utf8_lossy(&foretold)), "{at:?}");
     }
 }

@@ -3,13 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
-    thread,
 };
 
-use cors_tests::{PATIENCE, netns::Netns};
+use cors_tests::{
+    netns::Netns,
+    web::{self, Request},
+};
 use serde_json::Value;
 
 use crate::cases::{Case, Leg};
@@ -20,11 +21,10 @@ pub(crate) const PAGE: &str = "http://127.0.0.1:8001";
 pub(crate) const API: &str = "http://localhost:8002";
 /// One more origin.
 pub(crate) const OTHER: &str = "http://localhost:8003";
-const PAGE_PORT: u16 = 8001;
-const PORTS: [u16; 3] = [PAGE_PORT, 8002, 8003];
+const PORTS: [u16; 3] = [8001, 8002, 8003];
 
 /// Runs each case where it belongs, a few at a time, and reports which headers were seen.
-const SCRIPT: &str = r"
+pub(crate) const SCRIPT: &str = r"
 async function run(list) {
   const results = {};
   const one = async ([number, { url, method, headers, credentials }]) => {
@@ -46,8 +46,8 @@ async function run(list) {
 /// What was seen of all cases.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Heads of preflights, for each case and leg.
-    pub(crate) preflights: BTreeMap<(usize, usize), String>,
+    /// Preflights, for each case and leg.
+    pub(crate) preflights: BTreeMap<(usize, usize), Request>,
     /// Cases and legs whose request arrived.
     pub(crate) requests: BTreeSet<(usize, usize)>,
     /// For each case the names of headers that the script saw, or nothing where it got an error.
@@ -65,15 +65,11 @@ impl Site {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let cases: Arc<[Case]> = cases.into();
         for port in PORTS {
-            let listener = host
-                .enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
-                .expect("listen on loopback");
             let (seen, cases) = (Arc::clone(&seen), Arc::clone(&cases));
-            thread::spawn(move || {
-                for stream in listener.incoming().filter_map(Result::ok) {
-                    let (seen, cases) = (Arc::clone(&seen), Arc::clone(&cases));
-                    // A connection that the browser opened in advance may never be used.
-                    thread::spawn(move || drop(serve(stream, port, &cases, &seen)));
+            web::serve(host, (Ipv4Addr::LOCALHOST, port).into(), move |request| {
+                match leg(&request.path) {
+                    Some(at) => api(at, &cases[at.0].legs[at.1], request, &seen),
+                    None => page(request, &cases, &seen),
                 }
             });
         }
@@ -87,79 +83,35 @@ impl Site {
     }
 }
 
-/// The value of a header in a head.
-pub(crate) fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines()
-        .filter_map(|line| line.split_once(": "))
-        .find_map(|(header, value)| header.eq_ignore_ascii_case(name).then_some(value))
-}
-
-fn serve(stream: TcpStream, port: u16, cases: &[Case], seen: &Mutex<Seen>) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            return Ok(());
-        }
-    }
-    let length = value(&head, "content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    let mut line = head.split(' ');
-    let (method, path) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
-    let answer = match leg(path) {
-        Some((number, leg)) => api((number, leg), &cases[number].legs[leg], method, &head, seen),
-        None if port == PAGE_PORT => page(path, &body, cases, seen),
-        None => page("", &body, cases, seen),
-    };
-    reader.into_inner().write_all(answer.as_bytes())
-}
-
 /// The case and the leg that a path is of.
 fn leg(path: &str) -> Option<(usize, usize)> {
     let (number, leg) = path.strip_prefix('/')?.split_once('/')?;
     Some((number.parse().ok()?, leg.parse().ok()?))
 }
 
-fn api(at: (usize, usize), leg: &Leg, method: &str, head: &str, seen: &Mutex<Seen>) -> String {
+fn api(at: (usize, usize), leg: &Leg, request: &Request, seen: &Mutex<Seen>) -> String {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_preflight =
-        method == "OPTIONS" && value(head, "access-control-request-method").is_some();
-    let answer = if is_preflight {
-        seen.preflights.insert(at, head.to_owned());
-        &leg.preflight
+    if request.is_preflight() {
+        seen.preflights.insert(at, request.clone());
+        leg.preflight.text()
     } else {
         seen.requests.insert(at);
-        &leg.response
-    };
-    let mut text = format!("HTTP/1.1 {} Case\r\n", answer.status);
-    for (name, value) in answer.lines() {
-        text.extend([&*name, ": ", &*value, "\r\n"]);
+        leg.response.text()
     }
-    text + "\r\n"
 }
 
-fn page(path: &str, body: &[u8], cases: &[Case], seen: &Mutex<Seen>) -> String {
-    let (kind, content) = match path {
-        "/" => ("text/html", document(cases)),
-        "/results" => {
-            let results: Value = serde_json::from_slice(body).expect("results");
-            let names = |value: &Value| -> Option<Vec<String>> {
-                let name = |name: &Value| name.as_str().unwrap_or_default().to_owned();
-                value.as_array().map(|names| names.iter().map(name).collect())
-            };
-            let all = (0..cases.len()).map(|number| names(&results[number.to_string()]));
-            seen.lock().unwrap_or_else(PoisonError::into_inner).results = all.collect();
-            ("text/plain", String::new())
-        }
-        _ => ("text/plain", String::new()),
-    };
-    let length = content.len();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n{content}"
-    )
+fn page(request: &Request, cases: &[Case], seen: &Mutex<Seen>) -> String {
+    if request.path == "/results" {
+        let results: Value = serde_json::from_slice(&request.body).expect("results");
+        let names = |value: &Value| -> Option<Vec<String>> {
+            let name = |name: &Value| name.as_str().unwrap_or_default().to_owned();
+            value.as_array().map(|names| names.iter().map(name).collect())
+        };
+        let all = (0..cases.len()).map(|number| names(&results[number.to_string()]));
+        seen.lock().unwrap_or_else(PoisonError::into_inner).results = all.collect();
+    }
+    let content = if request.path == "/" { document(cases) } else { String::new() };
+    web::response(200, &[("Content-Type", "text/html")], &content)
 }
 
 /// The page with its cases, and a sandboxed frame for those that are nobody's.
