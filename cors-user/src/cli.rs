@@ -31,7 +31,11 @@ pub(crate) enum Command {
     Status(StatusOf),
     Reload(Reload),
     Rollback(Rollback),
+    Detach(Detach),
 }
+
+/// Where the packages have what outlives the agent.
+const PIN_DIR: &str = "/sys/fs/bpf/cors-edge";
 
 /// Where a running agent has its socket.
 const RUNTIME_DIR: &str = "/run/cors-edge";
@@ -39,7 +43,7 @@ const RUNTIME_DIR: &str = "/run/cors-edge";
 /// Attach to the interfaces and answer, until SIGTERM or SIGINT
 ///
 /// SIGHUP makes it read its policy file again, as `cors-edge reload` does. /// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
-/// attached is detached at the end. Exit code 0 after a signal, 2 if the policy file has errors,
+/// attached is detached at the end, unless --pin says otherwise. Exit code 0 after a signal, 2 if the policy file has errors,
 /// 1 if something else keeps the agent from running.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
@@ -58,6 +62,11 @@ pub(crate) struct Run {
     /// Directory of the status socket, made if it is not there
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,
+    /// Keep what must not be lost in this directory, which must be in a BPF file system: after
+    /// SIGTERM, or when the agent is killed, the programs stay attached for the next agent, and
+    /// pass everything in five seconds unless there is one; SIGINT and `cors-edge detach` detach
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pin: Option<PathBuf>,
     /// Load the policy file anew whenever it changes
     #[arg(long)]
     pub(crate) watch: bool,
@@ -201,6 +210,19 @@ pub(crate) struct Rollback {
     #[arg(long)]
     pub(crate) json: bool,
     /// The runtime directory of the agent
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Take off what an agent has left attached
+///
+/// For an agent that ran with --pin and has ended. Nothing left is no error.
+#[derive(Args, Debug)]
+pub(crate) struct Detach {
+    /// The directory that the agent had with --pin
+    #[arg(long, value_name = "DIR", default_value = PIN_DIR)]
+    pub(crate) pin: PathBuf,
+    /// The runtime directory of the agent: one that is still running is not meant
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,
 }

@@ -27,7 +27,7 @@ use cors_user::{
 };
 use serde::Serialize;
 
-use cli::{Cli, Command, Reload, Rollback, Run, StatusOf, Validate};
+use cli::{Cli, Command, Detach, Reload, Rollback, Run, StatusOf, Validate};
 
 /// The exit code of a policy file with errors.
 const INVALID: u8 = 2;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status(&arguments),
         Command::Reload(arguments) => reload(&arguments),
         Command::Rollback(arguments) => rollback(&arguments),
+        Command::Detach(arguments) => detach(&arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("cors-edge: {}", sentence(error.as_ref()));
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Run) -> Result<ExitCode> {
-    let Run { config: path, interface, xdp, measure, runtime_dir, watch, drain } = arguments;
+    let Run { config: path, interface, xdp, measure, runtime_dir, pin, watch, drain } = arguments;
     let mut stopwatch = Stopwatch::start();
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
@@ -67,6 +68,7 @@ fn run(arguments: Run) -> Result<ExitCode> {
         measure,
         runtime_dir,
         drain,
+        pin,
         follow: watch,
         file_us: stopwatch.lap(),
     };
@@ -137,6 +139,13 @@ fn reload(arguments: &Reload) -> Result<ExitCode> {
 fn rollback(arguments: &Rollback) -> Result<ExitCode> {
     let Rollback { json, runtime_dir } = arguments;
     loaded(&client::ask(runtime_dir, &Request::Rollback)?, *json)
+}
+
+fn detach(arguments: &Detach) -> Result<ExitCode> {
+    let Detach { pin, runtime_dir } = arguments;
+    let links = agent::detach(runtime_dir, pin)?;
+    print(&format!("{links} {} detached\n", if links == 1 { "program" } else { "programs" }))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What came of a policy.

@@ -50,6 +50,10 @@ enum Privilege<'a> {
     NobodyWith(&'a [&'a str]),
 }
 
+/// An agent that has ended, and its files.
+#[derive(Debug)]
+pub struct Ended(Scratch);
+
 /// User and group of `nobody`.
 const NOBODY: u32 = 65_534;
 
@@ -143,7 +147,15 @@ impl<'a> Setup<'a> {
 
     /// Starts it and waits until it says that it is ready.
     pub fn start(self) -> Agent {
-        let scratch = Scratch::new("agent");
+        self.start_in(Scratch::new("agent"))
+    }
+
+    /// Starts it in the place of one that has ended, with that one's files.
+    pub fn start_after(self, ended: Ended) -> Agent {
+        self.start_in(ended.0)
+    }
+
+    fn start_in(self, scratch: Scratch) -> Agent {
         let (host, program) = (self.host.clone(), self.binary());
         let mut agent = Agent { host, program, process: None, scratch };
         let mut command = self.command(&agent.scratch);
@@ -258,6 +270,11 @@ impl Agent {
         (output.status.code().unwrap_or(-1), String::from_utf8(text).expect("text"))
     }
 
+    /// Where its socket is.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.scratch.path("run")
+    }
+
     /// Puts another text into its policy file, and has it read.
     pub fn reload(&self, text: &str) -> (i32, String) {
         self.write_policy(text);
@@ -337,9 +354,16 @@ impl Agent {
     }
 
     /// Kills it without a warning.
-    pub fn kill(mut self) {
-        let process = self.process.take().expect("a running agent");
-        process.signal(Signal::SIGKILL);
+    pub fn kill(self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// Ends it by this signal, in whichever way that is, and keeps its files for another one.
+    pub fn end(mut self, signal: Signal) -> Ended {
+        let mut process = self.process.take().expect("a running agent");
+        process.signal(signal);
+        eventually("the agent ends", || process.ended());
+        Ended(std::mem::replace(&mut self.scratch, Scratch::new("ended")))
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     control::{Asked, Control},
     follow::Follow,
     gather,
-    heartbeat::Heartbeat,
+    heartbeat::{Heartbeat, LEASE},
     network::{Network, View},
     protocol::{Answer, Effective, Request},
     reload::{Reloads, Source, Wanted},
@@ -35,6 +35,7 @@ use crate::{
         Programs, ProgramsError, Sizes,
         checks::{Refusal, check},
         messages::Messages,
+        pins::Pins,
         policy::LIMITS,
     },
 };
@@ -44,6 +45,8 @@ pub(super) struct Agent {
     pub(super) source: PathBuf,
     pub(super) measure: bool,
     pub(super) drain: Duration,
+    /// Where what outlives the agent has its names.
+    pin: Option<PathBuf>,
     // Before the programs, so that nothing is attached any more when their maps go.
     pub(super) network: Network,
     pub(super) programs: Programs,
@@ -83,7 +86,16 @@ impl Agent {
     pub(super) fn start(setup: Setup, stopwatch: &mut Stopwatch) -> Result<Self, RunError> {
         let started = Instant::now();
         let Setup {
-            config, source, interfaces: named, xdp, measure, drain, follow, file_us, ..
+            config,
+            source,
+            interfaces: named,
+            xdp,
+            measure,
+            drain,
+            pin,
+            follow,
+            file_us,
+            ..
         } = setup;
         let config = Arc::new(config);
         let mut startup = Startup { file_us, ..Startup::default() };
@@ -91,14 +103,16 @@ impl Agent {
             return Err(RunError::Proxy);
         }
         let interfaces = interfaces(&named, &config);
-        check(&interfaces, xdp)?;
+        let pins = pin.as_deref().map(Pins::open).transpose()?;
+        let ours = pins.as_ref().map(Pins::interfaces).unwrap_or_default();
+        check(&interfaces, xdp, &ours)?;
         startup.other_us = stopwatch.lap();
         let image = compile::compile(&config, LIMITS)?;
         startup.compile_us = stopwatch.lap();
         let network = Network::new(interfaces, config.server.listen.clone(), xdp, !measure);
         let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
-        let mut programs = load(measure, &image)?;
+        let mut programs = load(measure, &image, pins)?;
         let messages = programs.messages()?;
         startup.programs_us = stopwatch.lap();
         let generation = programs.set_policy(&image)?;
@@ -107,6 +121,7 @@ impl Agent {
             source,
             measure,
             drain,
+            pin,
             network,
             programs,
             messages,
@@ -137,6 +152,37 @@ impl Agent {
         agent.beat()?;
         agent.network.attach(&view, &agent.programs)?;
         Ok(agent)
+    }
+
+    /// From here on it is this agent that has the interfaces, and what one before it has left there
+    /// and this one does not use goes.
+    pub(super) fn settle(&mut self) {
+        self.programs.forget_all_but(self.network.attachments());
+        self.network.set_stays(false);
+    }
+
+    /// Leaves everything as it is for the agent that comes next, if there is a place to find it.
+    pub(super) fn leave(&mut self) -> bool {
+        let Some(pin) = &self.pin else { return false };
+        info!(
+            "leaving the programs attached, in {}: they pass everything in {} s unless an agent \
+             takes over",
+            pin.display(),
+            LEASE.as_secs()
+        );
+        service::stopping();
+        self.network.set_stays(true);
+        true
+    }
+
+    /// Detaches, and removes what would have outlived the agent.
+    pub(super) fn detach(self) -> Result<(), RunError> {
+        let pin = self.pin.clone();
+        drop(self);
+        if let Some(pin) = pin {
+            Pins::remove(&pin)?;
+        }
+        Ok(())
     }
 
     /// Gives open connections the time to make their next request; returns until when, or nothing
@@ -222,13 +268,18 @@ fn interfaces(named: &[String], config: &Config) -> Vec<String> {
     if named.is_empty() { config.server.interfaces.clone() } else { named.to_owned() }
 }
 
-/// Loads the programs, with room for the policy in their maps and a new cookie secret.
-fn load(measure: bool, image: &Image) -> Result<Programs, RunError> {
+/// Loads the programs, with room for the policy in their maps, and the cookie secret that was kept
+/// or a new one.
+fn load(measure: bool, image: &Image, pins: Option<Pins>) -> Result<Programs, RunError> {
     let sizes = Sizes::for_image(image);
-    let mut programs =
-        Programs::load(sizes).map_err(|error: ProgramsError| Refusal::of_programs(error, sizes))?;
     let mut secret = [0; size_of::<Keys>()];
     getrandom::fill(&mut secret)?;
-    programs.state.begin(bytemuck::cast(secret), measure);
+    let mut keys: Keys = bytemuck::cast(secret);
+    if let Some(pins) = &pins {
+        keys = pins.keys(keys)?;
+    }
+    let mut programs = Programs::load_with(sizes, pins)
+        .map_err(|error: ProgramsError| Refusal::of_programs(error, sizes))?;
+    programs.state.begin(keys, measure);
     Ok(programs)
 }

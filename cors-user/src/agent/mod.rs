@@ -7,6 +7,7 @@ mod admin;
 pub mod client;
 pub mod clock;
 mod control;
+mod detach;
 mod directory;
 mod follow;
 mod gather;
@@ -25,4 +26,5 @@ pub mod startup;
 pub mod status;
 mod upkeep;
 
+pub use detach::{DetachError, detach};
 pub use run::{RunError, Setup, run};

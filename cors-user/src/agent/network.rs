@@ -149,6 +149,13 @@ impl Network {
         self.attachments.retain(|on| self.names.contains(&on.interface));
     }
 
+    /// Whether what is attached stays so when this goes.
+    pub(super) fn set_stays(&mut self, stays: bool) {
+        for on in &mut self.attachments {
+            on.set_stays(stays);
+        }
+    }
+
     /// Whether it is on the interface of that name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.attachments.iter().any(|on| on.interface == name)
@@ -210,7 +217,7 @@ impl Network {
         interface: &Interface,
         programs: &Programs,
     ) -> Result<(), NetworkError> {
-        suitable(interface, self.wish)?;
+        suitable(interface, self.wish, &programs.left_on())?;
         self.attachments.push(programs.attach(interface, self.wish, self.handover)?);
         self.said.forget(&interface.name);
         Ok(())

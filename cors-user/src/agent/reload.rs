@@ -268,14 +268,14 @@ impl Agent {
         }
         let mut new = self.interfaces(config);
         if new.is_empty() {
-            return check(&[], self.network.wish()).map_err(Refused::because);
+            return check(&[], self.network.wish(), &[]).map_err(Refused::because);
         }
         // On the others is a program already, and it is ours.
         new.retain(|name| !self.network.has(name));
         if new.is_empty() {
             Ok(())
         } else {
-            check(&new, self.network.wish()).map_err(Refused::because)
+            check(&new, self.network.wish(), &[]).map_err(Refused::because)
         }
     }
 }

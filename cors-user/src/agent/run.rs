@@ -26,7 +26,10 @@ use crate::{
     compile::CompileError,
     config::model::Config,
     host::watch::Watch,
-    kernel::{attach::Wish, checks::Refusal, messages::MessagesError, policy::PolicyError},
+    kernel::{
+        attach::Wish, checks::Refusal, messages::MessagesError, pins::PinsError,
+        policy::PolicyError,
+    },
 };
 
 /// What the agent is to do.
@@ -46,6 +49,8 @@ pub struct Setup {
     pub runtime_dir: PathBuf,
     /// How long open connections have at the end to make their next request.
     pub drain: Duration,
+    /// A directory in a bpffs, where what is to outlive the agent has its names; none: nothing is.
+    pub pin: Option<PathBuf>,
     /// Whether to load the policy file anew whenever it changes.
     pub follow: bool,
     /// How long reading and checking the policy file took, in microseconds.
@@ -79,6 +84,9 @@ pub enum RunError {
     /// The runtime directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// What is to outlive the agent.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The admin address.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -103,7 +111,8 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
 }
 
 /// Runs the agent until it is told to stop by SIGTERM or SIGINT. Whatever it attached is detached
-/// when this returns, in whichever way. Must be called inside a tokio runtime.
+/// when this returns, in whichever way, but for one: with [`Setup::pin`], SIGTERM leaves it to the
+/// agent that comes next. Must be called inside a tokio runtime.
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new().map_err(system("signals cannot be waited for"))?;
@@ -113,6 +122,7 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
     let socket = directory.listen()?;
     admin::start(agent.policy.config.admin, agent.control.asker()).await?;
     agent.startup.other_us += stopwatch.lap();
+    agent.settle();
     info!("ready");
     agent.tell_ready();
     let mut next_second = clock::next_second();
@@ -121,12 +131,13 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
         select! {
             told = signals.told() => match told {
                 Told::Reload => agent.want_reload(reload("SIGHUP")),
-                Told::Stop(name) => match agent.stop(name, end.is_some()) {
+                Told::Leave if end.is_none() && agent.leave() => return Ok(()),
+                told => match agent.stop(told.name(), end.is_some()) {
                     Some(drained) => end = Some(drained),
-                    None => return Ok(()),
+                    None => return agent.detach(),
                 },
             },
-            () = until(end) => return Ok(()),
+            () = until(end) => return agent.detach(),
             () = sleep_until(next_second) => {
                 agent.beat()?;
                 next_second = clock::next_second();

@@ -18,10 +18,23 @@ pub(super) struct Signals {
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// To end; by the signal of this name.
-    Stop(&'static str),
+    /// To end, by SIGTERM: an agent may come next, as it does in a restart.
+    Leave,
+    /// To end, by SIGINT: nobody comes next.
+    Stop,
     /// To read the policy file again.
     Reload,
+}
+
+impl Told {
+    /// The name of the signal.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Leave => "SIGTERM",
+            Self::Stop => "SIGINT",
+            Self::Reload => "SIGHUP",
+        }
+    }
 }
 
 impl Signals {
@@ -37,8 +50,8 @@ impl Signals {
     /// Waits for one of them.
     pub(super) async fn told(&mut self) -> Told {
         select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.terminate.recv() => Told::Leave,
+            _ = self.interrupt.recv() => Told::Stop,
             _ = self.hang_up.recv() => Told::Reload,
         }
     }

@@ -1,8 +1,10 @@
-//! Programs on interfaces, each by a link: closed, it detaches, however the agent ends.
+//! Programs on interfaces, each by a link: closed, it detaches, however the agent ends; unless it
+//! has a name in [`super::pins`].
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use aya::programs::{Program, ProgramError};
@@ -10,7 +12,12 @@ use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, b
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::{Programs, object::program, sys};
+use super::{
+    Programs,
+    object::program,
+    pins::{Pins, PinsError, Place},
+    sys,
+};
 use crate::host::Interface;
 
 /// How the XDP program is to be attached.
@@ -73,6 +80,9 @@ pub enum AttachError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// It cannot be kept.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The program is not loaded.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -88,11 +98,58 @@ pub struct Attachment {
     /// How `edge` is attached.
     pub mode: Mode,
     // In this order they are closed: nothing is accepted any more that is not handed over.
-    edge: Option<OwnedFd>,
-    handover: Option<OwnedFd>,
+    edge: Option<Link>,
+    handover: Option<Link>,
+}
+
+/// What holds a program on an interface.
+#[derive(Debug)]
+struct Link {
+    fd: OwnedFd,
+    /// Its name, by which it outlives the agent.
+    pin: Option<PathBuf>,
+    /// The name stays when this goes.
+    stays: bool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(pin) = &self.pin
+            && !self.stays
+        {
+            // Somebody may have cleaned up before.
+            let _ = fs::remove_file(pin);
+        }
+    }
+}
+
+impl Attachment {
+    /// Whether what is attached stays so when this goes; it takes a name for that.
+    pub fn set_stays(&mut self, stays: bool) {
+        for link in [&mut self.edge, &mut self.handover].into_iter().flatten() {
+            link.stays = stays;
+        }
+    }
+
+    fn pins(&self) -> impl Iterator<Item = &Path> {
+        [&self.edge, &self.handover].into_iter().flatten().filter_map(|link| link.pin.as_deref())
+    }
 }
 
 impl Programs {
+    /// Interfaces on which an agent before has left its programs.
+    pub fn left_on(&self) -> Vec<u32> {
+        self.pins.as_ref().map(Pins::interfaces).unwrap_or_default()
+    }
+
+    /// Lets go of everything that was left by an agent before and is not one of these.
+    pub fn forget_all_but(&self, attachments: &[Attachment]) {
+        if let Some(pins) = &self.pins {
+            let links: Vec<_> = attachments.iter().flat_map(Attachment::pins).collect();
+            pins.forget_all_but(&links);
+        }
+    }
+
     /// Attaches `handover`, if it is wanted, and then `edge` to an interface.
     pub fn attach(
         &self,
@@ -113,7 +170,7 @@ impl Programs {
         // First the one that hands over: what the new `edge` accepts, the old one may not know.
         for (name, link) in [(program::HANDOVER, &on.handover), (program::EDGE, &on.edge)] {
             if let Some(link) = link {
-                sys::update_link(link.as_fd(), self.program(name)?).map_err(|source| {
+                sys::update_link(link.fd.as_fd(), self.program(name)?).map_err(|source| {
                     let mode = if name == program::EDGE { "xdp" } else { "tc" };
                     AttachError::Kernel {
                         program: name,
@@ -136,13 +193,13 @@ impl Programs {
         Ok(fd.as_fd())
     }
 
-    fn attach_handover(&self, interface: &Interface) -> Result<OwnedFd, AttachError> {
+    fn attach_handover(&self, interface: &Interface) -> Result<Link, AttachError> {
         // Before the programs of others, any of which may end the row. Ours ends it only where it
         // drops.
         self.link(
             program::HANDOVER,
             interface,
-            "tc",
+            Place::Handover,
             bpf_attach_type::BPF_TCX_INGRESS,
             BPF_F_BEFORE,
         )
@@ -152,13 +209,30 @@ impl Programs {
         &self,
         interface: &Interface,
         wish: Wish,
-    ) -> Result<(Mode, Option<OwnedFd>), AttachError> {
+    ) -> Result<(Mode, Option<Link>), AttachError> {
         let Choice { native, generic, why } = choose(wish, interface);
         if let Some(why) = why {
             info!("{}: {why}", interface.name);
         }
+        // One that was left in a mode that is wanted stays in it, and in any other it is in the way.
+        for (mode, wanted, flags) in [
+            (Mode::Native, native, XDP_FLAGS_DRV_MODE),
+            (Mode::Generic, generic, XDP_FLAGS_SKB_MODE),
+        ] {
+            let left = self.pins.as_ref().and_then(|p| p.link(interface.index, Place::Edge(mode)));
+            match left {
+                Some(_) if wanted => {
+                    return Ok((mode, Some(self.link_edge(interface, mode, flags)?)));
+                }
+                Some((link, path)) => {
+                    let _ = sys::detach(link.as_fd());
+                    let _ = fs::remove_file(path);
+                }
+                None => {}
+            }
+        }
         if native {
-            match self.link_edge(interface, "native", XDP_FLAGS_DRV_MODE) {
+            match self.link_edge(interface, Mode::Native, XDP_FLAGS_DRV_MODE) {
                 Ok(link) => return Ok((Mode::Native, Some(link))),
                 Err(AttachError::Kernel { source, .. }) if generic => warn!(
                     "{}: the driver does not take the XDP program ({source}), so it runs behind \
@@ -169,7 +243,7 @@ impl Programs {
             }
         }
         if generic {
-            let link = self.link_edge(interface, "generic", XDP_FLAGS_SKB_MODE)?;
+            let link = self.link_edge(interface, Mode::Generic, XDP_FLAGS_SKB_MODE)?;
             return Ok((Mode::Generic, Some(link)));
         }
         Ok((Mode::Off, None))
@@ -178,10 +252,11 @@ impl Programs {
     fn link_edge(
         &self,
         interface: &Interface,
-        mode: &'static str,
+        mode: Mode,
         flags: u32,
-    ) -> Result<OwnedFd, AttachError> {
-        self.link(program::EDGE, interface, mode, bpf_attach_type::BPF_XDP, flags).map_err(
+    ) -> Result<Link, AttachError> {
+        let place = Place::Edge(mode);
+        self.link(program::EDGE, interface, place, bpf_attach_type::BPF_XDP, flags).map_err(
             |error| match error {
                 AttachError::Kernel { source, interface, .. }
                     if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) =>
@@ -193,17 +268,38 @@ impl Programs {
         )
     }
 
+    /// The link that was left in this place, with the program exchanged; or else a new one.
     fn link(
         &self,
         program: &'static str,
         interface: &Interface,
-        mode: &'static str,
+        place: Place,
         hook: bpf_attach_type,
         flags: u32,
-    ) -> Result<OwnedFd, AttachError> {
-        sys::create_link(self.program(program)?, interface.index, hook, flags).map_err(|source| {
+    ) -> Result<Link, AttachError> {
+        let fd = self.program(program)?;
+        let index = interface.index;
+        if let Some((link, path)) = self.pins.as_ref().and_then(|pins| pins.link(index, place)) {
+            match sys::update_link(link.as_fd(), fd) {
+                // The name stays until this agent is sure to go on.
+                Ok(()) => return Ok(Link { fd: link, pin: Some(path), stays: true }),
+                // As it is where the interface is another one of the same number.
+                Err(error) => info!("what was left on {} is of no use: {error}", interface.name),
+            }
+        }
+        let link = sys::create_link(fd, index, hook, flags).map_err(|source| {
+            let mode = match place {
+                Place::Edge(Mode::Native) => "native",
+                Place::Edge(_) => "generic",
+                Place::Handover => "tc",
+            };
             AttachError::Kernel { program, interface: interface.name.clone(), mode, source }
-        })
+        })?;
+        let pin = match &self.pins {
+            Some(pins) => Some(pins.keep_link(&link, index, place)?),
+            None => None,
+        };
+        Ok(Link { fd: link, pin, stays: false })
     }
 }
 

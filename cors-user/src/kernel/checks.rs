@@ -122,8 +122,9 @@ pub enum Refusal {
     },
 }
 
-/// Checks the host and these interfaces. What does no more than weaken the agent is logged.
-pub fn check(names: &[String], wish: Wish) -> Result<(), Refusal> {
+/// Checks the host and these interfaces. On those in `ours` is a program of ours already. What does
+/// no more than weaken the agent is logged.
+pub fn check(names: &[String], wish: Wish, ours: &[u32]) -> Result<(), Refusal> {
     let all = interface::all()
         .map_err(|source| Refusal::Read { what: "the list of interfaces", source })?;
     let found = find(names, &all)?;
@@ -137,7 +138,7 @@ pub fn check(names: &[String], wish: Wish) -> Result<(), Refusal> {
     }
     syn_cookies(sysctl::read(sysctl::SYN_COOKIES))?;
     for interface in found {
-        suitable(interface, wish)?;
+        suitable(interface, wish, ours)?;
     }
     if sysctl::read(sysctl::CONNTRACK_LOOSE) == Some(0) {
         warn!(
@@ -149,13 +150,14 @@ pub fn check(names: &[String], wish: Wish) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the programs may be attached to an interface.
-pub fn suitable(interface: &Interface, wish: Wish) -> Result<(), Refusal> {
-    let Interface { name, link_type, xdp, .. } = interface;
+/// Whether the programs may be attached to an interface; if it is in `ours`, one of them is.
+pub fn suitable(interface: &Interface, wish: Wish, ours: &[u32]) -> Result<(), Refusal> {
+    let Interface { name, index, link_type, xdp, .. } = interface;
     if !interface.is_ethernet() {
         return Err(Refusal::NotEthernet { interface: name.clone(), link_type: *link_type });
     }
     if wish != Wish::Off
+        && !ours.contains(index)
         && let Some(program) = xdp.first()
     {
         return Err(Refusal::XdpTaken { interface: name.clone(), program: *program });
@@ -226,18 +228,18 @@ mod tests {
     fn programs_of_others_are_named() {
         let program = Xdp { id: 12, mode: "xdpgeneric" };
         let taken = Interface { xdp: vec![program], ..Interface::card("b", 1) };
-        let said = suitable(&taken, Wish::Auto).expect_err("taken").to_string();
+        let said = suitable(&taken, Wish::Auto, &[]).expect_err("taken").to_string();
         assert!(said.starts_with("another XDP program (id 12) is on b: "), "{said}");
         assert!(said.contains("`ip link set dev b xdpgeneric off`"), "{said}");
-        assert!(suitable(&taken, Wish::Off).is_ok());
-        assert!(suitable(&Interface::card("a", 1), Wish::Auto).is_ok());
+        assert!(suitable(&taken, Wish::Off, &[]).is_ok());
+        assert!(suitable(&Interface::card("a", 1), Wish::Auto, &[]).is_ok());
     }
 
     #[test]
     fn only_ethernet_will_do() {
         let tunnel = Interface { link_type: 65534, ..Interface::card("tun0", 1) };
         for wish in [Wish::Auto, Wish::Off] {
-            let said = suitable(&tunnel, wish).expect_err("a tunnel").to_string();
+            let said = suitable(&tunnel, wish, &[]).expect_err("a tunnel").to_string();
             assert!(said.starts_with("tun0 has no Ethernet frames (link type 65534)"), "{said}");
         }
     }

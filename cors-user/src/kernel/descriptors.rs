@@ -34,8 +34,12 @@ impl Descriptors {
         wanted.map(copy).collect::<Result<_, _>>().map(Self)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|(name, _)| *name)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        self.0.iter().map(|(name, fd)| (*name, fd.as_fd()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Puts these maps in the place of the object's own, whose programs must not be loaded yet.
@@ -53,6 +57,12 @@ impl Descriptors {
                 .map_err(|errno| LoadError::Share { name, source: errno.into() })?;
         }
         Ok(())
+    }
+}
+
+impl From<Vec<(&'static str, OwnedFd)>> for Descriptors {
+    fn from(maps: Vec<(&'static str, OwnedFd)>) -> Self {
+        Self(maps)
     }
 }
 

@@ -80,12 +80,10 @@ impl<K: Pod + Ord, V: Pod + Eq> Table<K, V> {
             Map::HashMap(data) => data.info().map(|info| info.max_entries()),
             _ => Ok(0),
         };
-        Ok(Self {
-            room: room.map_err(named)? as usize,
-            map: map.try_into().map_err(named)?,
-            entries: BTreeMap::new(),
-            about,
-        })
+        let map: HashMap<_, K, V> = map.try_into().map_err(named)?;
+        // What an agent before this one has left there.
+        let entries = map.iter().collect::<Result<_, _>>().map_err(named)?;
+        Ok(Self { room: room.map_err(named)? as usize, map, entries, about })
     }
 
     /// How many entries there are, and for how many there is room.

@@ -12,6 +12,7 @@ pub mod kfunc;
 pub mod maps;
 pub mod messages;
 pub mod object;
+pub mod pins;
 pub mod policy;
 pub mod rehearsal;
 mod shared;
@@ -34,6 +35,7 @@ use descriptors::Descriptors;
 use maps::{Counters, Flows, Interfaces, MapsError, Protected, Vlans};
 use messages::{Messages, MessagesError};
 pub use object::{LoadError, Sizes};
+use pins::{Pins, PinsError};
 use policy::{Policies, PolicyError, Prepared};
 use shared::{Shared, SharedError};
 use state::StateWords;
@@ -50,6 +52,9 @@ pub enum ProgramsError {
     /// A map cannot be shared.
     #[error(transparent)]
     Shared(#[from] SharedError),
+    /// Nothing can be kept.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
 }
 
 /// Names of the maps that outlive the programs which they were made for, when larger ones follow.
@@ -73,16 +78,28 @@ pub struct Programs {
     flows: Flows,
     descriptors: Descriptors,
     sizes: Sizes,
+    pins: Option<Pins>,
 }
 
 impl Programs {
     /// Loads the programs and makes their maps. Until a policy is loaded and the lease is
     /// written, everything passes.
     pub fn load(sizes: Sizes) -> Result<Self, ProgramsError> {
+        Self::load_with(sizes, None)
+    }
+
+    /// The same with the maps that were left in `pins`, and with what is kept from now on kept there.
+    pub fn load_with(sizes: Sizes, pins: Option<Pins>) -> Result<Self, ProgramsError> {
+        let kept = pins.as_ref().map_or_else(Descriptors::default, Pins::descriptors);
         // Of a program that is refused, the verifier's last words; the full log of a program of
         // this size is megabytes.
-        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &Descriptors::default())?;
+        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &kept)?;
         let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
+        if let Some(pins) = &pins
+            && kept.is_empty()
+        {
+            pins.keep(&descriptors)?;
+        }
         let Arrays { state, policies } = Arrays::take(&mut ebpf, sizes, 0)?;
         Ok(Self {
             state: StateWords::new(state),
@@ -94,6 +111,7 @@ impl Programs {
             flows: Flows::new(take(&mut ebpf, "FLOWS")?)?,
             descriptors,
             sizes,
+            pins,
             ebpf,
         })
     }

@@ -96,17 +96,15 @@ pub(super) fn open(
     let btf = Btf::from_sys_fs()?;
     let mut elf = EMBEDDED.to_vec();
     kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
+    // Where they are shared, the largest is made in vain.
+    let flows = if shared.iter().any(|(name, _)| name == "FLOWS") { 1 } else { sizes.flows };
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&btf))
         .verifier_log_level(log)
         .map_max_entries("FACTS", sizes.lines)
         .map_max_entries("POLICIES", sizes.policies)
-        .map_max_entries("FLOWS", sizes.flows);
-    for name in shared.names() {
-        // The loader makes one in vain.
-        loader.map_max_entries(name, 1);
-    }
+        .map_max_entries("FLOWS", flows);
     let ebpf = loader.load(&elf)?;
     shared.replace_those_of(&ebpf)?;
     Ok(ebpf)

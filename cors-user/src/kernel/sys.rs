@@ -2,6 +2,7 @@
 //! membarrier(2).
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     time::Duration,
@@ -64,6 +65,39 @@ pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     // SAFETY: these attributes point to nothing.
     unsafe { bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attributes) }?;
     Ok(())
+}
+
+/// Takes the program of a link off, whoever has the link open: `BPF_LINK_DETACH` (Linux 5.9). The
+/// link of an interface that is gone is detached already.
+pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = attributes();
+    attributes.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
+    // SAFETY: these attributes point to nothing.
+    match unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &mut attributes) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives something a name in a bpffs: `BPF_OBJ_PIN` (Linux 4.4).
+pub(super) fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_4.pathname = pointer(path.as_ptr());
+    attributes.__bindgen_anon_4.bpf_fd = object.as_raw_fd().cast_unsigned();
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_PIN, &mut attributes) }?;
+    Ok(())
+}
+
+/// Opens what has a name in a bpffs: `BPF_OBJ_GET` (Linux 4.4).
+pub(super) fn get(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attributes = attributes();
+    attributes.__bindgen_anon_4.pathname = pointer(path.as_ptr());
+    // SAFETY: the path is a C string that outlives the call.
+    let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &mut attributes) }?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Returns when every run of a program that was under way has ended.

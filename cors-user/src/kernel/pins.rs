@@ -1,0 +1,263 @@
+//! What outlives the agent, by names in a bpffs: links, the maps that must not be lost, and the
+//! cookie secret.
+//!
+//! ```text
+//! DIR/keys                        the cookie secret, readable to every version
+//! DIR/links/INDEX-edge-native     a link, by interface, program and mode
+//! DIR/links/INDEX-handover
+//! DIR/maps-LAYOUT/FLOWS …         maps, by a digest of all that their layout follows from
+//! ```
+//!
+//! (A bpffs reserves names with a dot.) An agent that finds maps of its own layout loads its programs with these. Of another layout it
+//! takes the secret alone: then handshakes that were made are still good, and connections on which
+//! something was answered are not. Either way its programs get into the place of those that are
+//! attached by one update of each link, and not a packet meets neither.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Array, Map, MapData, MapError};
+use cors_common::{
+    cookie::Keys,
+    exit::Exit,
+    siphash::siphash24,
+    state::ABI,
+    tcp::flow::Flow,
+    wire::{
+        link::{Interface, Vlan},
+        segment::{Endpoint, Tuple},
+    },
+};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use thiserror::Error;
+use tracing::warn;
+
+use super::{LASTING, attach::Mode, descriptors::Descriptors, sys};
+
+/// Why nothing can be kept.
+#[derive(Debug, Error)]
+pub enum PinsError {
+    /// Nothing can be pinned there.
+    #[error(
+        "{} is in no BPF file system, so nothing can be kept there: mount one \
+         (`mount -t bpf bpf {}`), or leave out --pin", .0.display(), .0.display()
+    )]
+    NoBpffs(PathBuf),
+    /// A directory or a name.
+    #[error("{} cannot be used to keep things in: {source}", .path.display())]
+    Use {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The map with the secret.
+    #[error("the cookie secret cannot be kept: {0}")]
+    Keys(#[from] MapError),
+}
+
+/// A program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The XDP program, in this mode.
+    Edge(Mode),
+    /// The TC program.
+    Handover,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub struct Pins {
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directory where it is not there yet.
+    pub fn open(directory: &Path) -> Result<Self, PinsError> {
+        let pins = Self { directory: directory.to_owned() };
+        for path in [directory.to_owned(), pins.links(), pins.maps()] {
+            make(&path)?;
+        }
+        match statfs(directory) {
+            Ok(on) if on.filesystem_type() == BPF_FS_MAGIC => Ok(pins),
+            _ => {
+                // Empty, and of no use.
+                let _ = fs::remove_dir_all(directory);
+                Err(PinsError::NoBpffs(directory.to_owned()))
+            }
+        }
+    }
+
+    /// The cookie secret: the one that is kept, or else this one, which is from now on.
+    pub fn keys(&self, new: Keys) -> Result<Keys, PinsError> {
+        let path = self.directory.join("keys");
+        if let Ok(kept) = MapData::from_pin(&path) {
+            let map = Array::<_, [u8; size_of::<Keys>()]>::try_from(Map::Array(kept))?;
+            return Ok(bytemuck::cast(map.get(&0, 0)?));
+        }
+        let kind = aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+        let size = size_of::<Keys>() as u32;
+        let map = aya_obj::Map::new_from_params(kind, 4, size, 1, 0);
+        let map = MapData::create(map, "cors_edge_keys", None)?;
+        sys::pin(map.fd().as_fd(), &name(&path)?).map_err(used(&path))?;
+        let mut map = Array::<_, [u8; size_of::<Keys>()]>::try_from(Map::Array(map))?;
+        map.set(0, bytemuck::cast::<_, [u8; size_of::<Keys>()]>(new), 0)?;
+        Ok(new)
+    }
+
+    /// The maps that an agent of the same layout has left, if it has.
+    pub(super) fn descriptors(&self) -> Descriptors {
+        let open = |map: &&'static str| {
+            let path = name(&self.maps().join(map)).ok()?;
+            Some((*map, sys::get(&path).ok()?))
+        };
+        let maps: Vec<_> = LASTING.iter().filter_map(open).collect();
+        // All of them or none: they belong together.
+        if maps.len() == LASTING.len() { Descriptors::from(maps) } else { Descriptors::default() }
+    }
+
+    /// Keeps these maps.
+    pub(super) fn keep(&self, maps: &Descriptors) -> Result<(), PinsError> {
+        for (map, fd) in maps.iter().filter(|(map, _)| LASTING.contains(map)) {
+            let path = self.maps().join(map);
+            // One that was left alone by an agent which was interrupted here.
+            remove(&path)?;
+            sys::pin(fd, &name(&path)?).map_err(used(&path))?;
+        }
+        Ok(())
+    }
+
+    /// The link of a program on an interface, if there is one, and where its name is.
+    pub(super) fn link(&self, index: u32, place: Place) -> Option<(OwnedFd, PathBuf)> {
+        let path = self.link_path(index, place);
+        Some((sys::get(&name(&path).ok()?).ok()?, path))
+    }
+
+    /// Keeps a link, in the place of any other there.
+    pub(super) fn keep_link(
+        &self,
+        link: &OwnedFd,
+        index: u32,
+        place: Place,
+    ) -> Result<PathBuf, PinsError> {
+        let path = self.link_path(index, place);
+        remove(&path)?;
+        sys::pin(link.as_fd(), &name(&path)?).map_err(used(&path))?;
+        Ok(path)
+    }
+
+    /// Interfaces on which `edge` was left.
+    pub fn interfaces(&self) -> Vec<u32> {
+        let names = fs::read_dir(self.links()).into_iter().flatten().flatten();
+        let index = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let (index, rest) = name.to_str()?.split_once('-')?;
+            rest.starts_with("edge").then(|| index.parse().ok())?
+        };
+        names.filter_map(index).collect()
+    }
+
+    /// Lets go of every link but these, and of maps of another layout.
+    pub(super) fn forget_all_but(&self, links: &[&Path]) {
+        let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in entries(&self.links()) {
+            if !links.contains(&entry.path().as_path())
+                && let Err(error) = remove(&entry.path())
+            {
+                warn!("{error}");
+            }
+        }
+        for entry in entries(&self.directory) {
+            let name = entry.file_name();
+            if name.as_bytes().starts_with(b"maps-") && entry.path() != self.maps() {
+                // What is in use by programs that are still attached stays in memory.
+                if let Err(error) = fs::remove_dir_all(entry.path()) {
+                    warn!("{} cannot be removed: {error}", entry.path().display());
+                }
+            }
+        }
+    }
+
+    /// Removes everything that an agent has left there: links first, so that nothing is accepted any
+    /// more that is not handed over. Nothing there is no error. Returns how many links there were.
+    pub fn remove(directory: &Path) -> Result<usize, PinsError> {
+        let links = Self { directory: directory.to_owned() }.links();
+        let mut removed = 0;
+        for kind in ["edge", "handover"] {
+            for entry in fs::read_dir(&links).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().contains(kind) {
+                    let path = entry.path();
+                    if let Ok(link) = sys::get(&name(&path)?) {
+                        // Whoever else has it open must not keep it attached.
+                        sys::detach(link.as_fd()).map_err(used(&path))?;
+                        removed += 1;
+                    }
+                    remove(&path)?;
+                }
+            }
+        }
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(used(directory)(error)),
+            _ => Ok(removed),
+        }
+    }
+
+    fn links(&self) -> PathBuf {
+        self.directory.join("links")
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.directory.join(format!("maps-{:016x}", layout()))
+    }
+
+    fn link_path(&self, index: u32, place: Place) -> PathBuf {
+        self.links().join(match place {
+            Place::Edge(mode) => format!("{index}-edge-{mode}"),
+            Place::Handover => format!("{index}-handover"),
+        })
+    }
+}
+
+/// A digest of what the layout of the lasting maps follows from, and the meaning of what is in them.
+fn layout() -> u64 {
+    let sizes = [
+        size_of::<Tuple>(),
+        size_of::<Flow>(),
+        size_of::<Endpoint>(),
+        size_of::<Interface>(),
+        size_of::<Vlan>(),
+    ];
+    let counters: Vec<_> = Exit::ALL.iter().map(|exit| exit.name()).collect();
+    let text = format!("{ABI} {sizes:?} {}", counters.join(","));
+    text.bytes().fold(0, |digest, byte| siphash24(&[digest, 0], &[u64::from(byte)]))
+}
+
+/// For the owner alone: among these names is the secret.
+fn make(path: &Path) -> Result<(), PinsError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(used(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), PinsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(used(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn name(path: &Path) -> Result<CString, PinsError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|error| used(path)(error.into()))
+}
+
+fn used(path: &Path) -> impl Fn(io::Error) -> PinsError {
+    move |source| PinsError::Use { path: path.to_owned(), source }
+}
