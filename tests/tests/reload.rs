@@ -50,13 +50,13 @@ for_each_family! {
         assert!(said.contains("generation 3 is in use (5 requests rehearsed)"), "{said}");
         assert!(answers(&mut http, ORIGIN));
         assert_eq!(agent.generation(), 3);
+        assert_eq!(agent.flows(), 1);
         assert_eq!(http.ask(&policy::get("/v1/item")).body, b"recorded");
         let counters = agent.counters();
         assert_eq!(counters.get(counter::ANSWERED), 3, "a rehearsal is not counted");
         assert_eq!(counters.get(counter::SYN_ACK), 1);
         assert_eq!(counters.get(counter::HANDED_OVER), 1);
         assert_eq!(server.take().len(), 1);
-        assert_eq!(agent.flows(), 1);
     }
 }
 
