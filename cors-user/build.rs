@@ -1,5 +1,6 @@
-//! Compiles the kernel programs (`cors-ebpf`) for `bpfel-unknown-none`, so that the agent carries
-//! them inside: `include_bytes!(env!("CORS_EDGE_EBPF"))`.
+//! Compiles the kernel programs (`cors-ebpf`, and the load generator `cors-load`) for
+//! `bpfel-unknown-none`, so that the agent carries them inside:
+//! `include_bytes!(env!("CORS_EDGE_EBPF"))`.
 //!
 //! `cargo xtask setup` has written down which compiler and linker to use in `.toolchain.toml`;
 //! this script chooses nothing and installs nothing.
@@ -14,8 +15,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 const TARGET: &str = "bpfel-unknown-none";
-const PACKAGE: &str = "cors-ebpf";
-const BINARY: &str = "cors-edge-ebpf";
+
+/// A package, the program in it, and the variable that tells where its object is.
+const OBJECTS: [[&str; 3]; 2] = [
+    ["cors-ebpf", "cors-edge-ebpf", "CORS_EDGE_EBPF"],
+    ["cors-load", "cors-load-ebpf", "CORS_LOAD_EBPF"],
+];
 
 /// What the outer cargo (`cargo clippy` above all) says to build scripts and the inner one must
 /// not hear.
@@ -37,8 +42,10 @@ fn main() -> Result<()> {
     let workspace = workspace_root()?;
     let toolchain = toolchain(&workspace.join(".toolchain.toml"))?;
     rerun_if_changed(&workspace);
-    let object = build(&workspace, &toolchain)?;
-    println!("cargo:rustc-env=CORS_EDGE_EBPF={}", object.display());
+    for [package, binary, variable] in OBJECTS {
+        let object = build(&workspace, &toolchain, package, binary)?;
+        println!("cargo:rustc-env={variable}={}", object.display());
+    }
     Ok(())
 }
 
@@ -67,7 +74,7 @@ fn toolchain(path: &Path) -> Result<BTreeMap<String, String>> {
 fn rerun_if_changed(workspace: &Path) {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={}", workspace.join("Cargo.toml").display());
-    for package in [PACKAGE, "cors-common"] {
+    for package in ["cors-common", "cors-ebpf", "cors-load"] {
         for part in ["src", "Cargo.toml", "build.rs"] {
             let path = workspace.join(package).join(part);
             // A path that does not exist would rerun this script on every build.
@@ -79,7 +86,12 @@ fn rerun_if_changed(workspace: &Path) {
 }
 
 /// Runs the inner cargo and returns the path of the object file.
-fn build(workspace: &Path, toolchain: &BTreeMap<String, String>) -> Result<PathBuf> {
+fn build(
+    workspace: &Path,
+    toolchain: &BTreeMap<String, String>,
+    package: &str,
+    binary: &str,
+) -> Result<PathBuf> {
     let tool = |key: &str| {
         toolchain
             .get(key)
@@ -104,7 +116,7 @@ fn build(workspace: &Path, toolchain: &BTreeMap<String, String>) -> Result<PathB
     cargo
         .current_dir(workspace)
         .args(["build", "--quiet", "--release", "-Zbuild-std=core"])
-        .args(["--package", PACKAGE, "--bin", BINARY, "--target", TARGET, "--target-dir"])
+        .args(["--package", package, "--bin", binary, "--target", TARGET, "--target-dir"])
         .arg(&target_dir);
     for name in NOT_FOR_THE_INNER_CARGO {
         cargo.env_remove(name);
@@ -118,13 +130,13 @@ fn build(workspace: &Path, toolchain: &BTreeMap<String, String>) -> Result<PathB
     let output = cargo.output().with_context(|| format!("cannot run {cargo:?}"))?;
     let messages = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("{PACKAGE} does not build (is the set-up current? `cargo xtask setup`)\n{messages}");
+        bail!("{package} does not build (is the set-up current? `cargo xtask setup`)\n{messages}");
     }
     for line in messages.lines() {
         println!("cargo:warning={line}");
     }
-    let object = out_dir.join(BINARY);
-    fs::copy(target_dir.join(TARGET).join("release").join(BINARY), &object)
+    let object = out_dir.join(binary);
+    fs::copy(target_dir.join(TARGET).join("release").join(binary), &object)
         .with_context(|| format!("cannot copy the object to {}", object.display()))?;
     Ok(object)
 }

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use cors_oracle::Browser;
 use cors_user::kernel::attach::Wish;
 
-use crate::logging::Format;
+use crate::{bench_command::Bench, logging::Format};
 
 /// Answers CORS preflights in the network driver, and hands everything else to the kernel.
 #[derive(Debug, Parser)]
@@ -32,6 +32,7 @@ pub(crate) enum Command {
     Reload(Reload),
     Rollback(Rollback),
     Detach(Detach),
+    Bench(Bench),
 }
 
 /// Where the packages have what outlives the agent.
@@ -79,7 +80,7 @@ pub(crate) struct Run {
 /// The longest wait that is accepted: a day.
 const LONGEST: f64 = 86_400.0;
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("write seconds, from 0 to {LONGEST}, such as 1 or 0.5")),

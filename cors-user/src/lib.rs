@@ -8,11 +8,13 @@
 //! host     what this machine is like   reads only
 //! kernel   programs, maps, links       the only module that names `aya`
 //! agent    the life cycle              puts them together
+//! bench    load for any server         of its own; nothing of the agent's is in it
 //! ```
 //!
 //! Each line may use those above it.
 
 pub mod agent;
+pub mod bench;
 pub mod compile;
 pub mod config;
 pub mod explain;

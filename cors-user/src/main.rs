@@ -3,6 +3,7 @@
 //! The command line, and nothing else: arguments in, text and exit code out.
 
 mod ask;
+mod bench_command;
 mod cli;
 mod logging;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => reload(&arguments),
         Command::Rollback(arguments) => rollback(&arguments),
         Command::Detach(arguments) => detach(&arguments),
+        Command::Bench(arguments) => bench_command::run(arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("cors-edge: {}", sentence(error.as_ref()));

@@ -9,6 +9,7 @@ pub mod checks;
 mod descriptors;
 pub mod grow;
 pub mod kfunc;
+pub mod load;
 pub mod maps;
 pub mod messages;
 pub mod object;

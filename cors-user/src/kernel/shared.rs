@@ -95,6 +95,20 @@ impl<T: Pod> Shared<T> {
         self.entry(index)[at].store(from_bytes(bytes), Ordering::Release);
     }
 
+    /// Reads an entry word by word: as a whole only where nobody writes meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such entry.
+    pub(super) fn read(&self, index: usize) -> T {
+        let mut value = T::zeroed();
+        let entry = self.entry(index);
+        for (bytes, word) in bytemuck::bytes_of_mut(&mut value).chunks_exact_mut(WORD).zip(entry) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        value
+    }
+
     fn entry(&self, index: usize) -> &[AtomicU64] {
         &self.all()[index * Self::ENTRY_WORDS..][..Self::ENTRY_WORDS]
     }
@@ -147,6 +161,7 @@ mod tests {
         assert_eq!(shared.len(), 3);
         shared.store(1, &[1, 2, 3]);
         assert_eq!(words(&file), [0, 0, 0, 1, 2, 3, 0, 0, 0]);
+        assert_eq!(shared.read(1), [1, 2, 3]);
         shared.publish(2, &[7, 8, 9], 12);
         assert_eq!(words(&file), [0, 0, 0, 1, 2, 3, 0, 8, 0]);
     }
