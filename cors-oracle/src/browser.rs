@@ -46,7 +46,7 @@ impl Browser {
 
     /// Whether `*` in `Access-Control-Allow-Headers` covers `authorization` for this browser, which
     /// it does not by the standard. Chromium has warned about it for years, and version 148 still
-    /// lets it pass; Firefox 140 does not.
+    /// lets it pass; Firefox 140 and WebKitGTK 2.50 do not.
     pub const fn lets_wildcard_cover_authorization(self) -> bool {
         matches!(self, Self::Chromium)
     }
@@ -125,6 +125,9 @@ impl Browser {
                 Some(language),
                 connection("Keep-Alive"),
                 Some(host),
+                mode,
+                dest,
+                site,
             ],
         };
         headers.into_iter().flatten().collect()
