@@ -1,6 +1,6 @@
 //! An explanation for people, in 80 columns. Pure.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use cors_oracle::Browser;
 
 use super::{
@@ -14,6 +14,8 @@ use crate::config::report::Lines;
 const WIDTH: usize = 80;
 /// The column in which everything behind a label starts.
 const INDENT: usize = 11;
+/// Lines that are longer are not shown with what is to be changed in them.
+const LINE_MAX: usize = 400;
 
 /// A policy file, to show places of.
 #[derive(Clone, Copy, Debug)]
@@ -275,6 +277,11 @@ fn changed(renderer: &Renderer, file: Shown<'_>, lines: &Lines<'_>, change: &Cha
     let title = Level::HELP.primary_title(&*change.text);
     let Some(edit) = &change.edit else { return renderer.render(&[Group::with_title(title)]) };
     let (number, excerpt, span) = lines.around(&(edit.start..edit.end));
+    if excerpt.len() > LINE_MAX {
+        let column = excerpt[..span.start].chars().count() + 1;
+        let place = Origin::path(file.name).line(number).char_column(column);
+        return renderer.render(&[title.element(place)]);
+    }
     let patch = Patch::new(span, &*edit.replacement);
     let snippet = Snippet::source(excerpt).line_start(number).path(file.name).patch(patch);
     renderer.render(&[title.element(snippet)])

@@ -216,3 +216,16 @@ fn questions_that_are_none() {
     assert!(matches!(error, Error::Question(BadQuestion::Url(2))), "{error}");
     assert!(try_ask(&two, &to("https://x.example", question("PUT", &[]))).is_ok());
 }
+
+#[test]
+fn a_long_file_is_not_shown_whole() {
+    let origins: Vec<String> = (0..5000).map(|i| format!("\"https://a{i}.example\"")).collect();
+    let put = from("https://evil.test", question("PUT", &[]));
+    for separator in [", ", ",\n"] {
+        let list = format!("allow_origins = [{}]\n", origins.join(separator));
+        let text = told(&policy(&list), &put);
+        assert!(text.lines().count() < 60 && text.len() < 6000, "{}", text.len());
+        assert!(text.contains("add \"https://evil.test\" to allow_origins"), "{text}");
+        assert!(text.contains("--> policy.toml:"), "{text}");
+    }
+}
