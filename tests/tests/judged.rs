@@ -1,19 +1,22 @@
 //! Answers over real sockets, judged as a browser judges them: the driver's are taken, and where it
-//! passes a preflight on to a server that knows nothing of CORS, the browser sends nothing more.
+//! passes a preflight on to a server that knows nothing of CORS, the browser sends nothing more. And
+//! what `cors-edge explain` foretells is what the driver does.
 
 use cors_oracle::{
     Browser, Credentials, Origin, Request, Response, Route, Step, judge_actual, judge_preflight,
     preflight_request, route,
 };
 use cors_tests::{
-    agent::Agent,
+    agent::{self, Agent},
     browsers::{self, Headers, WRITERS},
     client::{self, Http},
     counter, for_each_family,
-    policy::{FOREIGN_ORIGIN, HOST, ORIGIN},
+    policy::{self, FOREIGN_ORIGIN, HOST, ORIGIN},
+    scratch::Scratch,
     server::Recording,
-    topology::{Pair, server_at},
+    topology::{self, Pair, server_at},
 };
+use serde_json::Value;
 
 /// A request of a page to the API, as the script makes it.
 fn request(page: &str, method: &str, headers: &[(&str, &str)], credentials: bool) -> Request {
@@ -149,6 +152,63 @@ for_each_family! {
             assert!(cache.covers(&request(ORIGIN, "DELETE", &[TOKEN], false), 599));
             assert!(!cache.covers(&request(ORIGIN, "PUT", &[("x-other", "1")], true), 599));
             assert!(!cache.covers(&put, 600));
+        }
+    }
+
+    fn what_is_explained_is_what_happens(family) {
+        let pair = Pair::new();
+        let at = server_at(family);
+        let _server = Recording::listen(&pair.server, at);
+        let agent = Agent::protect(&pair.server, Pair::INTERFACE);
+        let scratch = Scratch::new("explain");
+        let file = scratch.write("policy.toml", policy::file(&topology::sockets()));
+        let long = format!("/v1/?{}", "a".repeat(700));
+        for (origin, method, headers, path) in [
+            (ORIGIN, "PUT", &["content-type: application/json"][..], "/v1/a"),
+            ("https://a.example.org:8443", "PUT", &[], "/v1/a"),
+            ("https://www.example.org", "DELETE", &["authorization", "x-requested-with"], "/v1"),
+            (FOREIGN_ORIGIN, "PUT", &[], "/v1/a"),
+            ("null", "PUT", &[], "/v1/a"),
+            (ORIGIN, "patch", &[], "/v1/a"),
+            (ORIGIN, "PUT", &["x-a", "authorization"], "/v1/a"),
+            (ORIGIN, "PUT", &[], "/v10"),
+            (ORIGIN, "PUT", &[], "/v1/a%2fb"),
+            (ORIGIN, "PUT", &[], "/v1/a//b"),
+            (ORIGIN, "PUT", &[], "/v1/?q={}"),
+            (ORIGIN, "PUT", &[], &long),
+        ] {
+            for browser in ["chromium", "firefox", "webkit"] {
+                let mut command = agent::edge();
+                command.args(["explain", "--json", "--browser", browser, "--config"]).arg(&file);
+                command.args(["--origin", origin, "--method", method]);
+                command.arg("--url").arg(format!("https://{HOST}{path}"));
+                for header in headers {
+                    command.args(["--header", header]);
+                }
+                let output = command.output().expect("run the agent");
+                let told: Value = serde_json::from_slice(&output.stdout).expect("a document");
+                let preflight = &told["preflight"];
+                let head = preflight["head"].as_str().expect("a head");
+                let mut answer = None;
+                let counted = agent.counted(|| {
+                    answer = Some(Http::connect(&pair.client, at).ask(head.as_bytes()));
+                });
+                let exit = preflight["driver"]["exit"].as_str().expect("an exit");
+                assert_eq!(counted.get(exit), 1, "{exit}: {head}\n{counted:?}");
+                if preflight["driver"]["answers"] == true {
+                    let foretold = preflight["response"].as_str().expect("a response");
+                    let mut foretold: Vec<_> = foretold
+                        .lines()
+                        .filter_map(|line| line.split_once(": "))
+                        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                        .collect();
+                    let mut answer = answer.expect("an answer").headers;
+                    for headers in [&mut foretold, &mut answer] {
+                        headers.retain(|(name, _)| name != "date");
+                    }
+                    assert_eq!(answer, foretold, "{head}");
+                }
+            }
         }
     }
 }
