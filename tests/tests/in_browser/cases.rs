@@ -44,6 +44,8 @@ pub(crate) struct Case {
     pub(crate) method: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) credentials: String,
+    /// Whether the progress of the upload is listened to.
+    pub(crate) listens: bool,
     /// Where it goes, and from each to the next by a redirect.
     pub(crate) legs: Vec<Leg>,
 }
@@ -71,6 +73,7 @@ impl Case {
             "method": self.method,
             "headers": self.headers,
             "credentials": self.credentials,
+            "listens": self.listens,
         })
     }
 }
@@ -150,7 +153,9 @@ fn case(number: usize, random: &mut Random) -> Case {
         Leg { at: places[leg], preflight, response }
     });
     let legs = legs.collect();
-    Case { page, method, headers, credentials, legs }
+    // Without a body there is nothing to listen to.
+    let listens = method == "POST" && random.chance(500);
+    Case { page, method, headers, credentials, listens, legs }
 }
 
 /// The origin that is asked for at the last of these places.

@@ -11,7 +11,7 @@ mod site;
 use std::collections::BTreeSet;
 
 use cors_oracle::{
-    Browser, Credentials, Origin, Request, Response, Route, Step, follow, judge_actual,
+    Body, Browser, Credentials, Origin, Request, Response, Route, Step, follow, judge_actual,
     judge_preflight, preflight_request, route, visible_headers,
 };
 use cors_tests::{chromium::Chromium, eventually, netns::Netns};
@@ -87,6 +87,9 @@ fn request(case: &Case, number: usize) -> Request {
     let mut request = Request::new(page, &case.method, &url).expect("a request");
     for (name, value) in &case.headers {
         request.add_header(name, value).expect("a header");
+    }
+    if case.listens {
+        request = request.with_upload_listener().with_body(Body::Bytes).expect("a body");
     }
     request.with_credentials(match &*case.credentials {
         "include" => Credentials::Include,

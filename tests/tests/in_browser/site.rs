@@ -27,10 +27,24 @@ const PORTS: [u16; 3] = [8001, 8002, 8003];
 pub(crate) const SCRIPT: &str = r"
 async function run(list) {
   const results = {};
-  const one = async ([number, { url, method, headers, credentials }]) => {
+  const upload = (url, method, headers, credentials) => new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of headers) request.setRequestHeader(name, value);
+    request.withCredentials = credentials == 'include';
+    request.upload.onprogress = () => {};
+    request.onerror = failed;
+    request.onload = () => done(request.getAllResponseHeaders());
+    request.send(new Uint8Array([1]));
+  });
+  const one = async ([number, { url, method, headers, credentials, listens }]) => {
     try {
-      const options = { method, headers, credentials };
-      const response = await fetch(url, options);
+      if (listens) {
+        const lines = (await upload(url, method, headers, credentials)).trim();
+        results[number] = lines ? lines.split('\r\n').map(line => line.split(':')[0]) : [];
+        return;
+      }
+      const response = await fetch(url, { method, headers, credentials });
       results[number] = [...response.headers.keys()];
     } catch {
       results[number] = null;
