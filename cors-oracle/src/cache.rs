@@ -75,7 +75,8 @@ impl Cache {
             && unsafe_names(request.headers()).into_iter().all(|name| known(Granted::Header(name)))
     }
 
-    /// Forgets what concerns the origin and the URL of a request: it has failed.
+    /// Forgets what concerns the origin and the URL of a request that has failed, be it at its
+    /// preflight or at its response. (Chromium 148 does not forget it for a response.)
     pub fn clear(&mut self, request: &Request) {
         let (origin, url) = key(request);
         self.entries.retain(|entry| entry.origin != origin || entry.url != url);

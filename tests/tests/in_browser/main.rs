@@ -1,11 +1,13 @@
 //! Against a real browser: the driver's answers are taken (`driver`), and the oracle foretells what
-//! happens. Of many requests and many answers, right and wrong, both say whether there is a preflight, what is in it, whether the request follows, where redirects lead, and
-//! what the script sees of the response.
+//! happens, also where a preflight is remembered (`remembered`). Of many requests and many answers,
+//! right and wrong, both say whether there is a preflight, what is in it, whether the request
+//! follows, where redirects lead, and what the script sees of the response.
 //!
 //! The browser runs in a namespace of its own, where nothing but its own servers can be reached.
 
 mod cases;
 mod driver;
+mod remembered;
 mod site;
 
 use std::collections::BTreeSet;
