@@ -172,6 +172,9 @@ impl Case<'_> {
         let exit = driver.as_ref().err().copied().unwrap_or(Exit::Answered);
         sent.driver =
             Some(Driver { answers: driver.is_ok(), exit: exit.name(), help: exit.help() });
+        let is_allowed = reading.is_some_and(Reading::allows);
+        let limit = driver::limit(exit, &sent.head, &Facts::of(request), is_allowed);
+        explanation.notes.extend(limit.map(|limit| limit + "."));
         let (by, answer) = match (driver, reading) {
             (Ok(answer), _) => (Answerer::Driver, answer),
             (Err(_), None) => {

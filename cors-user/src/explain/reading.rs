@@ -134,8 +134,14 @@ fn fits(pattern: &OriginPattern, origin: &str) -> bool {
     }
 }
 
+/// The most labels of a host that a pattern is compared with.
+const LABELS_MAX: usize = 24;
+
 /// Whether there are whole labels in front of the suffix.
 fn is_below(host: &str, suffix: &str) -> bool {
+    if host.split('.').count() > LABELS_MAX {
+        return false;
+    }
     host.strip_suffix(suffix)
         .and_then(|front| front.strip_suffix('.'))
         .is_some_and(|labels| labels.split('.').all(|label| !label.is_empty()))

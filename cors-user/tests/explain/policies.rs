@@ -229,3 +229,40 @@ fn a_long_file_is_not_shown_whole() {
         assert!(text.contains("--> policy.toml:"), "{text}");
     }
 }
+
+#[test]
+fn limits_of_the_driver_are_named() {
+    let long_origin = format!("https://{0}.{0}.example.com", "a".repeat(60));
+    let lines = format!(
+        "allow_origins = [\"*\"]\nallow_methods = [\"*\"]\nallow_headers = [\"*\"]\n\n\
+         [[policy]]\nname = \"v1\"\nallow_origins = [{long_origin:?}]\nallow_methods = [\"PUT\"]\n\
+         match = {{ hosts = [\"api.example.com\"], path_prefix = \"/v1\" }}\n"
+    );
+    let names: Vec<String> = (10..43).map(|i| format!("x-{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long_name = "x".repeat(65);
+    let url = |path: &str| format!("https://api.example.com/{path}");
+    for (question, note) in [
+        (to(&url(&"a".repeat(300)), question("PUT", &[])), "The path has 301 bytes"),
+        (to(&url(&format!("?{}", "a".repeat(900))), question("PUT", &[])), "The head has 1"),
+        (to(&url(""), question("PUT", &names)), "33 headers are asked for"),
+        (to(&url(""), question("PUT", &[&long_name])), "A name has 65 bytes"),
+        (to(&url(""), question(&"M".repeat(65), &[])), "The method has 65 bytes"),
+        (from(&long_origin, to(&url("v1"), question("PUT", &[]))), "The origin has 141 bytes"),
+    ] {
+        let explanation = ask(&policy(&lines), &question);
+        let found = explanation.notes.iter().any(|text| text.contains(note));
+        assert!(found, "{note}: {explanation:#?}");
+    }
+}
+
+#[test]
+fn names_of_very_many_labels_are_below_nothing() {
+    let lines = "allow_origins = [\"https://*.example.com\"]\nallow_methods = [\"PUT\"]\n";
+    for (labels, verdict) in [(22, Verdict::Allowed), (23, Verdict::Blocked)] {
+        let origin = format!("https://{}.example.com", vec!["a"; labels].join("."));
+        let explanation = ask(&policy(lines), &from(&origin, question("PUT", &[])));
+        assert_eq!(explanation.verdict, verdict, "{labels}");
+        assert_eq!(explanation.changes.is_empty(), verdict == Verdict::Allowed, "{labels}");
+    }
+}
