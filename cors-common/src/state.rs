@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -37,8 +37,8 @@ pub struct State {
     pub date: u32,
     /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`] and [`FLAG_NO_WINDOW_SCALE`].
     pub flags: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Counts the changes of the set of protected sockets, see [`crate::tcp::flow::Flow::sockets`].
+    pub sockets: u32,
     /// The cookie secret.
     pub keys: Keys,
     /// Two policies: the active one, and the one before or the one being written.

@@ -72,6 +72,25 @@ pub const fn keep(word: u64, len: usize) -> u64 {
     if len >= 8 { word } else { word & ((1u64 << (len * 8)) - 1) }
 }
 
+/// The eight bytes from `at` on.
+///
+/// # Panics
+///
+/// Where there are not so many.
+#[inline(always)]
+pub const fn load(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes([
+        bytes[at],
+        bytes[at + 1],
+        bytes[at + 2],
+        bytes[at + 3],
+        bytes[at + 4],
+        bytes[at + 5],
+        bytes[at + 6],
+        bytes[at + 7],
+    ])
+}
+
 /// A short text as words, zero padded: what [`keep`] leaves of the same text in a buffer.
 ///
 /// # Panics

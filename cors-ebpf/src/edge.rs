@@ -7,7 +7,9 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use cors_common::{
     exit::{Action, Exit},
-    state::State,
+    head::Head,
+    policy::Answer,
+    state::{Slot, State},
     tcp::{
         flow::Flow,
         measure::measure,
@@ -48,15 +50,6 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     // SAFETY: the entry is this CPU's own, and this is the only reference to it.
     let scratch = unsafe { &mut *scratch };
     scratch.segment = Segment::read(&XdpFrame(ctx))?;
-    // SAFETY: only whether there is an entry is asked.
-    if unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none() {
-        return Err(Exit::NotProtected);
-    }
-    let state = state?;
-    if !env::has_policy(state) {
-        return Err(Exit::NoPolicy);
-    }
-    let measures = env::measures(state);
     let entry = FLOWS.get_ptr_mut(scratch.segment.tuple);
     let known = match entry {
         // SAFETY: the entry may be reused by another CPU for another connection after an
@@ -67,9 +60,22 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         }
         None => false,
     };
+    let state = state?;
+    let sockets = env::sockets(state);
+    // What an entry of the same set of sockets is for is protected.
+    // SAFETY: only whether there is an entry is asked.
+    if !(known && scratch.flow.sockets == sockets)
+        && unsafe { PROTECTED.get(scratch.segment.endpoint()) }.is_none()
+    {
+        return Err(Exit::NotProtected);
+    }
+    if !env::has_policy(state) {
+        return Err(Exit::NoPolicy);
+    }
+    let measures = env::measures(state);
     result(judge(ctx, scratch, state, known, measures))?;
     if !matches!(scratch.verdict.ask, Ask::Nothing) {
-        let refused = if env::lapsed(state) {
+        let refused = if env::lapsed(state, &mut scratch.tick) {
             done(Err(Exit::LeaseExpired))
         } else {
             look_up(ctx, scratch, state)
@@ -89,7 +95,10 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     match scratch.verdict.change {
         Change::Keep => {}
         Change::Forget => forget(scratch),
-        Change::Put => put(entry, scratch)?,
+        Change::Put => {
+            scratch.verdict.flow.sockets = sockets;
+            put(entry, scratch)?;
+        }
     }
     Ok(scratch.verdict.exit)
 }
@@ -103,8 +112,8 @@ fn judge(
     known: bool,
     measures: bool,
 ) -> Done {
-    let Scratch { segment, flow, options, verdict, zero, .. } = scratch;
-    let mut kernel = Kernel { packet: XdpFrame(ctx), state, options, zero: *zero };
+    let Scratch { segment, flow, options, verdict, tick, zero, .. } = scratch;
+    let mut kernel = Kernel { packet: XdpFrame(ctx), state, options, tick, zero: *zero };
     if measures {
         return done(measure(segment, &mut kernel).map(|len| {
             verdict.request_len = len;
@@ -132,17 +141,28 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     if !unsafe { XdpFrame(ctx).copy(scratch.segment.payload_at(), to, len) } {
         return Err(Exit::Truncated);
     }
-    scratch.date = env::which_date(state);
-    let slot = core::ptr::from_ref(env::slot(state));
-    let head = &mut scratch.head;
+    let slot = env::slot(state);
+    let Scratch { head, answer, .. } = scratch;
+    let known = global::recall(head, answer, len as u32, slot.generation);
+    if known == global::RECALLED {
+        return Ok(());
+    }
+    decide(head, answer, slot, len)?;
+    global::remember(head, answer, known, len as u32, slot.generation);
+    Ok(())
+}
+
+/// Reads a head and looks it up, step by step.
+#[inline(always)]
+fn decide(head: &mut Head, answer: &mut Answer, slot: &Slot, len: usize) -> Result<(), Exit> {
+    let slot = core::ptr::from_ref(slot);
     result(global::head_read(head, len as u32))?;
     result(global::policy_host(head))?;
     result(global::policy_path(head, slot))?;
     result(global::policy_origin(head, slot))?;
     result(global::policy_method(head, slot))?;
     result(global::policy_headers(head, slot))?;
-    let date = core::ptr::from_ref(env::date(state, scratch.date));
-    result(global::policy_answer(head, &mut scratch.answer, slot, date))
+    result(global::policy_answer(head, answer, slot))
 }
 
 /// The question becomes a verdict.

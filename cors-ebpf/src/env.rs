@@ -2,9 +2,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple},
-    helpers::generated::{
-        bpf_ktime_get_coarse_ns, bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_mptcp_sock,
-    },
+    helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_mptcp_sock},
 };
 use cors_common::{
     cookie::Keys,
@@ -26,6 +24,7 @@ use cors_common::{
 use crate::{
     frame::Packet,
     maps::{INTERFACES, RECENT, STATE, VLANS},
+    tick::Tick,
 };
 
 /// `TCP_LISTEN` of `include/net/tcp_states.h`.
@@ -38,6 +37,7 @@ pub(crate) struct Kernel<'a, P> {
     pub(crate) packet: P,
     pub(crate) state: &'static State,
     pub(crate) options: &'a mut OptionBytes,
+    pub(crate) tick: &'a mut Tick,
     pub(crate) zero: Zero,
 }
 
@@ -65,10 +65,14 @@ pub(crate) fn has_policy(state: &State) -> bool {
 
 /// Whether the agent has stopped renewing its lease.
 #[inline(always)]
-pub(crate) fn lapsed(state: &State) -> bool {
-    // SAFETY: no arguments, no memory. The coarse clock is read without touching the hardware.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    now > now!(state, lease)
+pub(crate) fn lapsed(state: &State, tick: &mut Tick) -> bool {
+    tick.now() > now!(state, lease)
+}
+
+/// Counts the changes of the set of protected sockets.
+#[inline(always)]
+pub(crate) fn sockets(state: &State) -> u32 {
+    now!(state, sockets)
 }
 
 /// Whether to count only.
@@ -97,17 +101,10 @@ fn entry(segment: &Segment) -> Option<&'static mut Recent> {
     Some(unsafe { &mut *entry })
 }
 
-/// Which of the two dates is current.
+/// The current date. Named once for a packet: an answer's sum and its text must be of the same.
 #[inline(always)]
-pub(crate) fn which_date(state: &State) -> u32 {
-    now!(state, date) & 1
-}
-
-/// One of the two dates. Which one is read once for a packet: an answer's sum and its text must
-/// be of the same.
-#[inline(always)]
-pub(crate) fn date(state: &State, which: u32) -> &Date {
-    if which == 0 { &state.dates[0] } else { &state.dates[1] }
+pub(crate) fn date(state: &State) -> &Date {
+    if now!(state, date) & 1 == 0 { &state.dates[0] } else { &state.dates[1] }
 }
 
 impl<P: Packet> Env for Kernel<'_, P> {
@@ -122,8 +119,8 @@ impl<P: Packet> Env for Kernel<'_, P> {
     }
 
     #[inline(always)]
-    fn lapsed(&self) -> bool {
-        lapsed(self.state)
+    fn lapsed(&mut self) -> bool {
+        lapsed(self.state, self.tick)
     }
 
     #[inline(always)]
@@ -148,6 +145,19 @@ impl<P: Packet> Env for Kernel<'_, P> {
                 Owner::Connection
             }
         }
+    }
+
+    #[inline(always)]
+    fn listener(&mut self, segment: &Segment) -> Owner {
+        let endpoint = segment.endpoint();
+        if self.tick.is_heard(&endpoint) {
+            return Owner::Listener;
+        }
+        let owner = self.owner(segment);
+        if owner == Owner::Listener {
+            self.tick.hear(endpoint);
+        }
+        owner
     }
 
     #[inline(always)]

@@ -5,15 +5,28 @@
 //! The price is that a pointer may be null to it, and that only a number comes back.
 
 use cors_common::{
-    head::Head,
-    policy::{self, Answer, fact::find_tagged},
-    state::{Date, Slot},
+    head::{HEAD_MAX, Head},
+    policy::{self, Answer, fact::find_tagged, memo::Memo},
+    state::Slot,
 };
 
 use crate::{
-    maps::Maps,
+    maps::{MEMO, Maps},
     stage::{Done, FAILED, done},
 };
+
+/// No place: nothing is remembered.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+/// An answer was remembered.
+pub(crate) const RECALLED: u32 = NOWHERE - 1;
+
+/// One of this CPU's memos; none where there is no such place.
+#[inline(always)]
+fn memo(place: u32) -> Option<&'static mut Memo> {
+    let memo = MEMO.get_ptr_mut(place)?;
+    // SAFETY: the entry is this CPU's own, and no other reference to it lives as long.
+    Some(unsafe { &mut *memo })
+}
 
 macro_rules! globals {
     ($($(#[$doc:meta])* fn $name:ident(
@@ -41,6 +54,37 @@ macro_rules! globals {
 }
 
 globals! {
+    /// Seals a head and recalls its answer: [`RECALLED`], or the place to remember it in, see
+    /// [`remember`].
+    fn recall(head: &mut Head, answer: &mut Answer;; len: u32, generation: u32) -> u32, NOWHERE, {
+        let len = len as usize;
+        if len > HEAD_MAX {
+            return NOWHERE;
+        }
+        head.seal(len);
+        if !Memo::holds(len) {
+            return NOWHERE;
+        }
+        let place = Memo::place(head, len);
+        match memo(place) {
+            Some(memo) => match memo.recall(head, len, generation) {
+                Some(known) => {
+                    *answer = *known;
+                    RECALLED
+                }
+                None => place,
+            },
+            None => NOWHERE,
+        }
+    };
+    /// Remembers the answer to a sealed head.
+    fn remember(head: &mut Head, answer: &mut Answer;; place: u32, len: u32, generation: u32) -> u32,
+        NOWHERE, {
+            if let Some(memo) = memo(place) && Memo::holds(len as usize) {
+                memo.note(head, len as usize, generation, answer);
+            }
+            NOWHERE
+        };
     /// [`Head::read`].
     fn head_read(head: &mut Head;; len: u32) -> Done, FAILED, done(head.read(len as usize));
     /// [`find_tagged`].
@@ -61,6 +105,6 @@ globals! {
     fn policy_headers(head: &mut Head; slot: &Slot;) -> Done, FAILED,
         done(policy::check_headers(Maps, slot, head));
     /// [`policy::answer`].
-    fn policy_answer(head: &mut Head, answer: &mut Answer; slot: &Slot, date: &Date;) -> Done,
-        FAILED, done(policy::answer(Maps, slot, date, head).map(|found| *answer = found));
+    fn policy_answer(head: &mut Head, answer: &mut Answer; slot: &Slot;) -> Done, FAILED,
+        done(policy::answer(Maps, slot, head).map(|found| *answer = found));
 }

@@ -73,8 +73,8 @@ const ASSIGN: u32 = 0x100;
 /// The segment becomes a verdict.
 #[inline(never)]
 fn judge(ctx: &TcContext, scratch: &mut Scratch, state: &'static State, known: bool) -> u32 {
-    let Scratch { segment, flow, options, zero, .. } = scratch;
-    let mut kernel = Kernel { packet: SkbFrame(ctx), state, options, zero: *zero };
+    let Scratch { segment, flow, options, tick, zero, .. } = scratch;
+    let mut kernel = Kernel { packet: SkbFrame(ctx), state, options, tick, zero: *zero };
     match hand_over(segment, known.then_some(&*flow), &mut kernel) {
         Handover::Leave(exit) => exit as u32,
         Handover::Assign(kept) => ASSIGN | u32::from(kept.0),

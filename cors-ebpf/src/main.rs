@@ -26,6 +26,8 @@ mod pass;
 #[cfg(target_arch = "bpf")]
 mod stage;
 #[cfg(target_arch = "bpf")]
+mod tick;
+#[cfg(target_arch = "bpf")]
 mod transmit;
 
 #[cfg(not(target_arch = "bpf"))]

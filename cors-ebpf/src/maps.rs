@@ -8,7 +8,11 @@ use aya_ebpf::{
 use cors_common::{
     exit::Exit,
     head::Head,
-    policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, image::Line},
+    policy::{
+        Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy,
+        image::Line,
+        memo::{MEMOS, Memo},
+    },
     state::{Slot, State},
     tcp::{
         flow::Flow,
@@ -18,13 +22,13 @@ use cors_common::{
     wire::{
         link::{Interface, Vlan},
         options::OptionBytes,
-        reply::Headers,
+        reply::Reply,
         segment::{Endpoint, Segment, Tuple},
     },
     zero::Zero,
 };
 
-use crate::global;
+use crate::{global, tick::Tick};
 
 /// What the agent keeps current; one entry, shared memory.
 #[btf_map]
@@ -62,6 +66,10 @@ pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray:
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new();
 
+/// Recent answers.
+#[btf_map]
+pub(crate) static MEMO: PerCpuArray<Memo, { MEMOS as usize }> = PerCpuArray::new();
+
 /// Room that a stack of 512 bytes does not have.
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
@@ -71,18 +79,18 @@ pub(crate) const LINK_MAX: usize = 24;
 
 /// One for each CPU; a program is not interrupted by another of its kind.
 ///
-/// Every field is written before it is read in the same run; what an earlier packet left is never
-/// looked at. Zero is a value of each, so what the map starts with is valid.
+/// Every field but `tick` is written before it is read in the same run; what an earlier packet left
+/// is never looked at. Zero is a value of each, so what the map starts with is valid.
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) head: Head,
     pub(crate) options: OptionBytes,
-    pub(crate) headers: Headers,
+    pub(crate) reply: Reply,
     /// The link layer's header, while the packet moves.
     pub(crate) link: [u8; LINK_MAX],
     pub(crate) segment: Segment,
     pub(crate) flow: Flow,
-    pub(crate) date: u32,
+    pub(crate) tick: Tick,
     pub(crate) answer: Answer,
     pub(crate) verdict: Verdict,
     pub(crate) zero: Zero,

@@ -2,19 +2,18 @@
 
 use aya_ebpf::{
     helpers::generated::{
-        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-        bpf_xdp_store_bytes,
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
     },
     programs::XdpContext,
 };
 use cors_common::{
     checksum::Sum,
     exit::Exit,
-    head::Span,
-    policy::{ORIGIN_MAX, image::REPLY_MAX},
-    state::{DATE_LEN, Date, State},
-    wire::reply::{HEADERS_MAX, headers_len},
-    zero::Zero,
+    state::State,
+    wire::{
+        reply::{Reply, headers_len},
+        segment::Family,
+    },
 };
 
 use crate::{
@@ -22,9 +21,6 @@ use crate::{
     maps::{LINK_MAX, POLICIES, Scratch},
     stage::{Done, done},
 };
-
-/// The longest second piece of an answer.
-const REST_MAX: usize = ORIGIN_MAX + 23;
 
 /// Turns the packet around: addresses swapped, new headers, new payload, new length.
 ///
@@ -41,23 +37,30 @@ fn try_transmit(
     scratch: &mut Scratch,
     state: &'static State,
 ) -> Result<(), Exit> {
-    let body = scratch.verdict.body;
-    let (body_len, body_sum) =
-        if body { (scratch.answer.len, scratch.answer.sum) } else { (0, Sum::ZERO) };
-    let tcp = scratch.verdict.tcp;
-    scratch.headers.write(&scratch.segment, &tcp, body_len, body_sum);
-    let headers_len = headers_len(scratch.segment.family, tcp.option_words);
-    let at = scratch.segment.ip_at;
-    let len = at + headers_len + body_len;
-    resize(ctx, scratch, len)?;
+    let Scratch { segment, verdict, answer, head, reply, .. } = scratch;
+    let (body_len, body_sum) = if verdict.body {
+        let policy = POLICIES.get(answer.policy).ok_or(Exit::Internal)?;
+        (answer.len, answer.write(policy, env::date(state), head, reply))
+    } else {
+        (0, Sum::ZERO)
+    };
+    reply.write_headers(segment, &verdict.tcp, body_len, body_sum);
+    let at = segment.ip_at;
+    let len = headers_len(segment.family, verdict.tcp.option_words) + body_len;
+    resize(ctx, scratch, at + len)?;
     swap_addresses(ctx)?;
-    let headers = scratch.headers.0.as_ptr().cast();
-    store(ctx, scratch.zero, at, headers, headers_len, HEADERS_MAX)?;
-    if !body {
-        return Ok(());
-    }
-    let date = env::date(state, scratch.date);
-    store_body(ctx, at + headers_len, date, scratch)
+    let len = scratch.zero.bounded(len, Reply::LEN_MAX).ok_or(Exit::Broken)?;
+    let reply = core::ptr::from_mut(&mut scratch.reply).cast::<u8>();
+    // SAFETY: from where the IP header starts the reply has `LEN_MAX` bytes at least, which `len`
+    // does not exceed; the helper checks the bounds of the packet, and only reads from the reply.
+    let stored = unsafe {
+        let from = match scratch.segment.family {
+            Family::V4 => reply.add(Reply::start(Family::V4)),
+            Family::V6 => reply.add(Reply::start(Family::V6)),
+        };
+        bpf_xdp_store_bytes(ctx.ctx, at as u32, from.cast(), len as u32)
+    };
+    if stored == 0 { Ok(()) } else { Err(Exit::Broken) }
 }
 
 /// So much a frame can always grow at its start, in bytes: `XDP_PACKET_HEADROOM` (256) less what
@@ -71,11 +74,10 @@ const BEFORE_MAX: i32 = 192;
 /// its end it grows at its start.
 #[inline(always)]
 fn resize(ctx: &XdpContext, scratch: &mut Scratch, len: usize) -> Result<(), Exit> {
+    // The program takes no packets of several buffers, so this is all of it.
+    let more = len as i32 - (ctx.data_end() - ctx.data()) as i32;
     // SAFETY: the context is valid; the helper checks the room.
-    let (more, resized) = unsafe {
-        let more = len as i32 - bpf_xdp_get_buff_len(ctx.ctx) as i32;
-        (more, bpf_xdp_adjust_tail(ctx.ctx, more))
-    };
+    let resized = unsafe { bpf_xdp_adjust_tail(ctx.ctx, more) };
     if resized == 0 {
         return Ok(());
     }
@@ -115,35 +117,4 @@ fn swap_addresses(ctx: &XdpContext) -> Result<(), Exit> {
         *halves = [d, e, f, a, b, c];
     }
     Ok(())
-}
-
-/// Both pieces of an answer, and the date into its place in the first.
-#[inline(always)]
-fn store_body(ctx: &XdpContext, at: usize, date: &Date, scratch: &Scratch) -> Result<(), Exit> {
-    let answer = &scratch.answer;
-    let policy = POLICIES.get(answer.policy).ok_or(Exit::Broken)?;
-    let first = policy.reply_len as usize;
-    store(ctx, scratch.zero, at, policy.reply.as_ptr(), first, REPLY_MAX)?;
-    store(ctx, scratch.zero, at + policy.date_at as usize, date.text.as_ptr(), DATE_LEN, DATE_LEN)?;
-    let Span { at: rest_at, len } = answer.rest;
-    let rest = &scratch.head.bytes()[rest_at as usize & 2047..];
-    store(ctx, scratch.zero, at + first, rest.as_ptr(), len as usize, REST_MAX)
-}
-
-/// Writes `len` bytes from `from` into the packet; `max` is what the memory there has.
-#[inline(always)]
-fn store(
-    ctx: &XdpContext,
-    zero: Zero,
-    at: usize,
-    from: *const u8,
-    len: usize,
-    max: usize,
-) -> Result<(), Exit> {
-    let len = zero.bounded(len, max).ok_or(Exit::Broken)?;
-    // SAFETY: the memory has `max` bytes, which `len` does not exceed; the helper checks the
-    // bounds of the packet, and only reads from the buffer.
-    let stored =
-        unsafe { bpf_xdp_store_bytes(ctx.ctx, at as u32, from.cast_mut().cast(), len as u32) };
-    if stored == 0 { Ok(()) } else { Err(Exit::Broken) }
 }

@@ -43,8 +43,7 @@ impl Head {
         if len > HEAD_MAX {
             return Err(Exit::HeadTooLong);
         }
-        // A stop behind the head: what an earlier packet left there is never looked at.
-        self.bytes[len..len + 8].copy_from_slice(&[0; 8]);
+        self.seal(len);
         self.host = Span::default();
         self.origin = Span::default();
         self.method = Span::default();
@@ -60,7 +59,7 @@ impl Head {
     }
 
     /// The target and the version; leaves [`Head::line`] at the first header line.
-    #[inline(never)]
+    #[inline(always)]
     fn request_line(&mut self, len: usize) -> Result<(), Exit> {
         const TARGET: usize = 8;
         if self.byte(TARGET) != b'/' {
@@ -120,7 +119,7 @@ impl Head {
     }
 
     /// Finds where every line ends, up to the empty one, which must be the last.
-    #[inline(never)]
+    #[inline(always)]
     fn line_ends(&mut self, len: usize) -> Result<(), Exit> {
         let mut start = self.line as usize & HEAD_MASK;
         let mut at = start;
@@ -155,7 +154,7 @@ impl Head {
     ///
     /// One path for all of them: the name's length says which one it can be, and the name is
     /// compared with that one alone.
-    #[inline(never)]
+    #[inline(always)]
     fn header_line(&mut self, end: usize) -> Result<(), Exit> {
         let start = self.line as usize & HEAD_MASK;
         self.line = (end + 2) as u32;
@@ -182,7 +181,7 @@ impl Head {
     }
 
     /// What the headers that matter must and must not be.
-    #[inline(never)]
+    #[inline(always)]
     fn judge(&mut self) -> Result<(), Exit> {
         let once = |row: usize| match self.counts[row] {
             0 => Ok(false),
@@ -248,7 +247,7 @@ impl Head {
     }
 
     /// How many bytes of a header name there are from `start`; 0 where there are 64 or more.
-    #[inline(never)]
+    #[inline(always)]
     fn name_len(&self, start: usize) -> usize {
         for i in 0..8 {
             let stop = swar::not_name(self.word(start + i * 8));

@@ -21,8 +21,11 @@ pub const LINES_MAX: u32 = 40;
 /// Offsets are masked, so that the verifier (and the compiler) can see that they are inside. The
 /// mask is wider than a head is long: every scan meets the stop behind the head before it wraps.
 pub(crate) const HEAD_MASK: usize = 2 * HEAD_MAX - 1;
-/// Words may be loaded and written at any masked offset, and a piece may be sent from there.
-const BUFFER: usize = HEAD_MASK + 1 + 512;
+/// Words may be loaded, and a head may end, at any masked offset.
+const BUFFER: usize = HEAD_MASK + 1 + BLOCK;
+
+/// Bytes of a block: heads are compared and copied in whole ones, a cache line each.
+pub(crate) const BLOCK: usize = 64;
 
 /// A piece of the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,18 +113,25 @@ impl Head {
         &mut self.bytes
     }
 
-    /// The whole buffer, to send pieces of it.
+    /// Puts zeros behind the first `len` bytes, up to the end of their last block and beyond: a
+    /// stop for every scan. What an earlier packet left there is never looked at.
     #[inline(always)]
-    pub const fn bytes(&self) -> &[u8; BUFFER] {
-        &self.bytes
+    pub fn seal(&mut self, len: usize) {
+        let len = len & HEAD_MASK;
+        self.bytes[len..len + BLOCK].copy_from_slice(&[0; BLOCK]);
+    }
+
+    /// The block number `i` of a sealed head, as words.
+    #[inline(always)]
+    pub(crate) fn block(&self, i: usize) -> [u64; BLOCK / 8] {
+        let word = |n: usize| swar::load(&self.bytes, i * BLOCK + n * 8);
+        [word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)]
     }
 
     /// Eight bytes from `at`, masked.
     #[inline(always)]
     pub(crate) fn word(&self, at: usize) -> u64 {
-        let at = at & HEAD_MASK;
-        let b = &self.bytes[at..at + 8];
-        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+        swar::load(&self.bytes, at & HEAD_MASK)
     }
 
     /// One byte at `at`, masked.

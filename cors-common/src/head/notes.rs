@@ -3,7 +3,7 @@
 //!
 //! Kept in memory and not in registers, for the verifier's sake: see [`crate::zero`].
 
-use super::{HEAD_MASK, Head, Span};
+use super::{Head, Span};
 
 /// One less than the number of marks, a power of two.
 ///
@@ -51,12 +51,5 @@ impl Head {
             self.key[last + 1..last + 9].copy_from_slice(&[0; 8]);
         }
         &self.key
-    }
-
-    /// Writes a few bytes at `at`: the end of a reply, behind a piece of the head.
-    #[inline(always)]
-    pub(crate) fn put_word(&mut self, at: usize, word: u64) {
-        let at = at & HEAD_MASK;
-        self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
     }
 }

@@ -5,20 +5,22 @@
 //! maps. The agent's slow path reads the same bytes with the same functions, so the two tiers
 //! cannot disagree on what the policy says.
 
+mod answer;
 pub mod fact;
 mod host;
 pub mod image;
+pub mod memo;
 mod origin;
 mod path;
 mod request;
 
 use crate::{
-    checksum::Sum,
     exit::Exit,
-    head::{Head, Span},
-    state::{Date, Slot},
+    head::Head,
+    state::Slot,
     swar::{keep, splat, within, words},
 };
+pub use answer::{Answer, answer};
 pub use host::find_host;
 pub use image::{Image, Policy};
 pub use origin::check_origin;
@@ -35,101 +37,21 @@ pub const DRIVER_TEXT_MAX: usize = 128;
 /// The longest path that the kernel programs read where a prefix matters, see [`Image::PATH_MAX`].
 pub const DRIVER_PATH_MAX: usize = 256;
 
-/// An answer to a preflight, still in two pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Which entry of the policies holds the first piece.
-    pub policy: u32,
-    /// The second piece, in the buffer of the head: the origin, where it is echoed, and the end.
-    pub rest: Span,
-    /// Bytes of both.
-    pub len: usize,
-    /// The connection closes behind it.
-    pub close: bool,
-    /// Sum of both, with the date in its place.
-    pub sum: Sum,
-}
-
-/// Looks a head up in one generation of the policy.
-///
-/// The head must have been read. On success the closing line has been written into its buffer,
-/// behind the origin.
+/// Looks a head up in one generation of the policy. The head must have been read.
 #[inline(always)]
-pub fn decide<I: Image>(
-    image: I,
-    slot: &Slot,
-    date: &Date,
-    head: &mut Head,
-) -> Result<Answer, Exit> {
+pub fn decide<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<Answer, Exit> {
     find_host(head)?;
     find_policy(image, slot, head)?;
     check_origin(image, slot, head)?;
     check_method(image, slot, head)?;
     check_headers(image, slot, head)?;
-    answer(image, slot, date, head)
-}
-
-/// The answer to a head that was found to be allowed: the last step of [`decide`].
-#[inline(always)]
-pub fn answer<I: Image>(
-    image: I,
-    slot: &Slot,
-    date: &Date,
-    head: &mut Head,
-) -> Result<Answer, Exit> {
-    let index = slot.policy_base.wrapping_add(head.policy);
-    let policy = image.policy(index).ok_or(Exit::Internal)?;
-    let rest = close_head(head);
-    let first_len = policy.reply_len as usize;
-    let date_sum = Sum::folded(date.sum);
-    let sum = Sum::folded(policy.reply_sum)
-        .add_at(policy.date_at as usize, date_sum)
-        .add_at(first_len, rest_sum(head, rest));
-    Ok(Answer {
-        policy: index,
-        rest,
-        len: first_len + rest.len as usize,
-        close: head.close != 0,
-        sum,
-    })
+    answer(image, slot, head)
 }
 
 /// The policy that [`find_policy`] has found.
 #[inline(always)]
 fn found<'a, I: Image>(image: &'a I, slot: &Slot, head: &Head) -> Result<&'a Policy, Exit> {
     image.policy(slot.policy_base.wrapping_add(head.policy)).ok_or(Exit::Internal)
-}
-
-const BLANK: u64 = words::<1>("\r\n\r\n")[0];
-const CLOSE: [u64; 3] = words("\r\nConnection: close\r\n\r\n");
-
-/// Ends the reply's head behind the origin, or in its place.
-#[inline(always)]
-fn close_head(head: &mut Head) -> Span {
-    let Span { at, len } = head.origin;
-    let echo = if head.echo == 0 { 0 } else { len };
-    let end = (at + echo) as usize;
-    if head.close == 0 {
-        head.put_word(end, BLANK);
-        Span { at, len: echo + 4 }
-    } else {
-        head.put_word(end, CLOSE[0]);
-        head.put_word(end + 8, CLOSE[1]);
-        head.put_word(end + 16, CLOSE[2]);
-        Span { at, len: echo + 23 }
-    }
-}
-
-#[inline(always)]
-fn rest_sum(head: &Head, rest: Span) -> Sum {
-    let mut sum = Sum::ZERO;
-    for i in 0..(ORIGIN_MAX + 23).div_ceil(8) {
-        if i * 8 >= rest.len as usize {
-            break;
-        }
-        sum = sum.word(head.span_word(rest, i));
-    }
-    sum
 }
 
 /// Bit 7 of the low `n` bytes, `n` below 8.

@@ -21,7 +21,7 @@ pub mod phase {
 /// The window that is offered: what starts further ahead was not asked for.
 pub const WINDOW: u32 = 0x1_0000;
 
-/// The value of the flow map, 20 bytes.
+/// The value of the flow map, 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Flow {
@@ -39,9 +39,12 @@ pub struct Flow {
     pub phase: u8,
     /// Zero.
     pub pad: [u8; 3],
+    /// [`crate::state::State::sockets`] when the entry was written: as long as it says the same,
+    /// the connection's socket is protected and need not be looked up.
+    pub sockets: u32,
 }
 
-const _: () = assert!(size_of::<Flow>() == 20);
+const _: () = assert!(size_of::<Flow>() == 24);
 
 impl Flow {
     /// A connection that is open, and nothing else yet.
@@ -53,6 +56,7 @@ impl Flow {
         reply_len: 0,
         phase: phase::OPEN,
         pad: [0; 3],
+        sockets: 0,
     };
 
     /// What the handshake agreed on.

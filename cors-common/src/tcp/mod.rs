@@ -50,10 +50,17 @@ pub trait Env {
     fn epoch(&self) -> u32;
 
     /// Whether the agent has stopped renewing the lease: nothing new is begun or answered.
-    fn lapsed(&self) -> bool;
+    fn lapsed(&mut self) -> bool;
 
     /// Who has the segment's tuple (`bpf_skc_lookup_tcp`).
     fn owner(&mut self, segment: &Segment) -> Owner;
+
+    /// Who would take a segment that both its numbers prove to be the next one of an open
+    /// connection of tier 1's: [`Owner::Listener`], as long as there is one.
+    ///
+    /// The kernel has no socket for such a tuple but by a chance of one in 2^64, so this is about
+    /// the listener alone, and may be as old as one tick of the kernel's clock.
+    fn listener(&mut self, segment: &Segment) -> Owner;
 
     /// What this host's TCP does not do.
     fn declined(&self) -> Declined;

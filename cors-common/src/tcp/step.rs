@@ -178,7 +178,7 @@ fn on_flow<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdic
             return unexpected(Exit::Unacknowledged, segment, env, out);
         }
     }
-    match env.owner(segment) {
+    match env.listener(segment) {
         Owner::Listener => {}
         Owner::Nobody | Owner::MptcpListener => {
             return out.leave_and(Exit::ListenerGone, Change::Forget);

@@ -145,11 +145,10 @@ impl Verdict {
         let after = Flow {
             rcv_nxt: before.rcv_nxt.wrapping_add(self.request_len as u32),
             snd_nxt: before.snd_nxt.wrapping_add(reply_len as u32),
-            iss: before.iss,
             request_len: self.request_len as u16,
             reply_len: reply_len as u16,
             phase: if answer.close { phase::FIN_SENT } else { phase::OPEN },
-            pad: [0; 3],
+            ..before
         };
         self.put(after);
         self.exit = if answer.close { Exit::AnsweredClose } else { Exit::Answered };

@@ -1,4 +1,4 @@
-//! Writing: the IP and TCP headers of a reply, checksums included.
+//! Writing: a reply from its IP header on, checksums included.
 //!
 //! ```text
 //! IPv4  0x45 tos=0 length | id=0 DF | ttl=64 TCP checksum | server | client
@@ -10,12 +10,8 @@
 //! computed in full: a local sender leaves only a partial one in the request, so there is nothing
 //! to update.
 
-use crate::checksum::Sum;
-
 use super::segment::{Family, IPV4_LEN, IPV6_LEN, Segment, TCP_LEN};
-
-/// The longest headers: IPv6, TCP and 12 bytes of options.
-pub const HEADERS_MAX: usize = IPV6_LEN + TCP_LEN + 12;
+use crate::checksum::Sum;
 
 /// The TCP header of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,37 +30,85 @@ pub struct TcpFields {
     pub option_words: usize,
 }
 
-/// IP and TCP headers as words in the order of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the TCP header is in a [`Reply`], in words. The IP header ends there, whichever it is.
+const TCP_AT: usize = (IPV6_LEN + PAD) / 4;
+/// What brings the payload to a multiple of 8.
+const PAD: usize = 12;
+/// Words in front of TCP options or payload.
+const HEADERS: usize = TCP_AT + TCP_LEN / 4;
+
+/// Payloads are written at masked offsets, so that the verifier can see that they are inside.
+const BODY_MASK: usize = 2047;
+/// A word may be written at any masked offset.
+const BODY: usize = BODY_MASK + 1 + 8;
+
+/// A reply as it leaves, from the IP header on, written where it lies.
+///
+/// The TCP header is always at the same place, with the IP header in front of it and the options or
+/// the payload behind; a reply that has both does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(8))]
-pub struct Headers(pub [u32; HEADERS_MAX / 4]);
+pub struct Reply {
+    headers: [u32; HEADERS],
+    body: [u8; BODY],
+}
+
+const _: () = assert!(size_of::<Reply>() == HEADERS * 4 + BODY && (HEADERS * 4).is_multiple_of(8));
 
 /// Length of the IP and TCP headers of a reply in bytes.
 #[inline(always)]
 pub const fn headers_len(family: Family, option_words: usize) -> usize {
-    let ip = match family {
-        Family::V4 => IPV4_LEN,
-        Family::V6 => IPV6_LEN,
-    };
-    ip + TCP_LEN + option_words * 4
+    ip_len(family) + TCP_LEN + option_words * 4
 }
 
-impl Headers {
+#[inline(always)]
+const fn ip_len(family: Family) -> usize {
+    match family {
+        Family::V4 => IPV4_LEN,
+        Family::V6 => IPV6_LEN,
+    }
+}
+
+impl Reply {
     /// Nothing written yet.
-    pub const EMPTY: Self = Self([0; HEADERS_MAX / 4]);
+    pub const EMPTY: Self = Self { headers: [0; HEADERS], body: [0; BODY] };
+
+    /// The longest reply from its IP header on, in bytes.
+    pub const LEN_MAX: usize = IPV6_LEN + TCP_LEN + BODY_MASK;
+
+    /// Where the IP header starts in this struct, in bytes.
+    #[inline(always)]
+    pub const fn start(family: Family) -> usize {
+        TCP_AT * 4 - ip_len(family)
+    }
+
+    /// Writes eight bytes of the payload from `at`, masked.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, at: usize, word: u64) {
+        let at = at & BODY_MASK;
+        self.body[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// The payload, for whoever is not the kernel.
+    pub fn payload(&self, len: usize) -> &[u8] {
+        &self.body[..len]
+    }
 
     /// Writes the headers of the reply to `to` that carries `payload_len` bytes summing up to
     /// `payload`, and returns their length.
     #[inline(always)]
-    pub fn write(
+    pub fn write_headers(
         &mut self,
         to: &Segment,
         tcp: &TcpFields,
         payload_len: usize,
         payload: Sum,
     ) -> usize {
+        const V4: usize = TCP_AT - IPV4_LEN / 4;
+        const V6: usize = TCP_AT - IPV6_LEN / 4;
         let tcp_len = TCP_LEN + tcp.option_words * 4 + payload_len;
         let (client, server) = (&to.tuple.client.0, &to.tuple.server.0);
+        let headers = &mut self.headers;
         match to.family {
             Family::V4 => {
                 let ip = [
@@ -78,39 +122,32 @@ impl Headers {
                 for word in ip {
                     sum = sum.add(Sum::folded(word));
                 }
-                self.0[0] = ip[0];
-                self.0[1] = ip[1];
-                self.0[2] = with_checksum(ip[2], sum.finish());
-                self.0[3] = ip[3];
-                self.0[4] = ip[4];
-                self.write_tcp::<5>(to, tcp, tcp_len, payload);
+                headers[V4] = ip[0];
+                headers[V4 + 1] = ip[1];
+                headers[V4 + 2] = with_checksum(ip[2], sum.finish());
+                headers[V4 + 3] = ip[3];
+                headers[V4 + 4] = ip[4];
             }
             Family::V6 => {
-                self.0[0] = be([0x60, 0], 0);
-                self.0[1] = u32::from_ne_bytes([(tcp_len >> 8) as u8, tcp_len as u8, 6, 64]);
-                self.0[2] = server[0];
-                self.0[3] = server[1];
-                self.0[4] = server[2];
-                self.0[5] = server[3];
-                self.0[6] = client[0];
-                self.0[7] = client[1];
-                self.0[8] = client[2];
-                self.0[9] = client[3];
-                self.write_tcp::<10>(to, tcp, tcp_len, payload);
+                headers[V6] = be([0x60, 0], 0);
+                headers[V6 + 1] = u32::from_ne_bytes([(tcp_len >> 8) as u8, tcp_len as u8, 6, 64]);
+                headers[V6 + 2] = server[0];
+                headers[V6 + 3] = server[1];
+                headers[V6 + 4] = server[2];
+                headers[V6 + 5] = server[3];
+                headers[V6 + 6] = client[0];
+                headers[V6 + 7] = client[1];
+                headers[V6 + 8] = client[2];
+                headers[V6 + 9] = client[3];
             }
         }
+        self.write_tcp(to, tcp, tcp_len, payload);
         headers_len(to.family, tcp.option_words)
     }
 
-    /// The TCP header behind `AT` words of IP header.
+    /// The TCP header, and its options in the place of a payload.
     #[inline(always)]
-    fn write_tcp<const AT: usize>(
-        &mut self,
-        to: &Segment,
-        tcp: &TcpFields,
-        tcp_len: usize,
-        payload: Sum,
-    ) {
+    fn write_tcp(&mut self, to: &Segment, tcp: &TcpFields, tcp_len: usize, payload: Sum) {
         let [sp0, sp1] = to.tuple.server_port.to_ne_bytes();
         let [cp0, cp1] = to.tuple.client_port.to_ne_bytes();
         let offset = ((TCP_LEN / 4 + tcp.option_words) << 4) as u8;
@@ -138,15 +175,17 @@ impl Headers {
         for word in words {
             sum = sum.add(Sum::folded(word));
         }
-        self.0[AT] = words[0];
-        self.0[AT + 1] = words[1];
-        self.0[AT + 2] = words[2];
-        self.0[AT + 3] = words[3];
+        let headers = &mut self.headers;
+        headers[TCP_AT] = words[0];
+        headers[TCP_AT + 1] = words[1];
+        headers[TCP_AT + 2] = words[2];
+        headers[TCP_AT + 3] = words[3];
         let [c0, c1] = sum.finish().to_ne_bytes();
-        self.0[AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
-        self.0[AT + 5] = words[5];
-        self.0[AT + 6] = words[6];
-        self.0[AT + 7] = words[7];
+        headers[TCP_AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
+        if tcp.option_words != 0 {
+            self.put(0, u64::from(words[6]) << 32 | u64::from(words[5]));
+            self.put(8, u64::from(words[7]));
+        }
     }
 }
 
@@ -211,10 +250,9 @@ mod tests {
         };
         let tcp =
             TcpFields { options: if option_words == 0 { [0; 3] } else { tcp.options }, ..tcp };
-        let mut headers = Headers::EMPTY;
-        let len = headers.write(&segment(family), &tcp, payload.len(), Sum::of(payload));
-        let mut out: Vec<u8> = headers.0.iter().flat_map(|w| w.to_ne_bytes()).collect();
-        out.truncate(len);
+        let mut reply = Reply::EMPTY;
+        let len = reply.write_headers(&segment(family), &tcp, payload.len(), Sum::of(payload));
+        let mut out = Vec::from(&bytemuck::bytes_of(&reply)[Reply::start(family)..][..len]);
         out.extend_from_slice(payload);
         out
     }

@@ -28,7 +28,7 @@ fn flow() -> impl Strategy<Value = Flow> {
         |([rcv_nxt, snd_nxt, iss], request_len, reply_len, phase, near)| {
             // Most connections have sent some thousand bytes since their cookie.
             let iss = if near { snd_nxt.wrapping_sub(1 + iss % 5000) } else { iss };
-            Flow { rcv_nxt, snd_nxt, iss, request_len, reply_len, phase, pad: [0; 3] }
+            Flow { rcv_nxt, snd_nxt, iss, request_len, reply_len, phase, pad: [0; 3], sockets: 0 }
         },
     )
 }

@@ -40,6 +40,7 @@ fn the_first_answer_makes_the_entry() {
             reply_len: 200,
             phase: phase::OPEN,
             pad: [0; 3],
+            sockets: 0,
         };
         assert_eq!(client.edge.entry(), entry);
     }

@@ -3,10 +3,8 @@
 use std::cell::Cell;
 
 use cors_common::{
-    checksum::Sum,
     cookie::Keys,
     exit::{Action, Exit},
-    head::Span,
     policy::Answer,
     tcp::{
         Arrival, Env, Owner,
@@ -92,13 +90,17 @@ impl Env for World {
         self.epoch
     }
 
-    fn lapsed(&self) -> bool {
+    fn lapsed(&mut self) -> bool {
         self.lapsed
     }
 
     fn owner(&mut self, _: &Segment) -> Owner {
         self.asked.owner += 1;
         self.owner
+    }
+
+    fn listener(&mut self, segment: &Segment) -> Owner {
+        self.owner(segment)
     }
 
     fn declined(&self) -> Declined {
@@ -167,7 +169,7 @@ pub(crate) fn segment(
 
 /// An answer of `len` bytes.
 pub(crate) fn answer(len: usize) -> Answer {
-    Answer { policy: 0, rest: Span::default(), len, close: false, sum: Sum::ZERO }
+    Answer { len, ..Answer::NONE }
 }
 
 /// An answer of `len` bytes, behind which the connection closes.

@@ -63,7 +63,7 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         reloads: agent.reloads.counts,
         interfaces: interfaces.collect(),
         programs: statistics.collect(),
-        protected: programs.protected.sockets().iter().map(ToString::to_string).collect(),
+        protected: programs.protected().iter().map(ToString::to_string).collect(),
         flows,
         maps,
         counters: names.zip(programs.counters()?).collect(),

@@ -146,7 +146,7 @@ impl Agent {
         };
         let view = View::read()?;
         agent.network.describe(&view, &mut agent.programs)?;
-        if agent.programs.protected.sockets().is_empty() {
+        if agent.programs.protected().is_empty() {
             warn!("nothing that `listen` covers is an address here: nothing is protected yet");
         }
         agent.beat()?;

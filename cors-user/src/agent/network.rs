@@ -271,9 +271,9 @@ impl Network {
                 );
             }
         }
-        let before = programs.protected.sockets().clone();
-        let result = programs.protected.set(&protected);
-        let now = programs.protected.sockets();
+        let before = programs.protected().clone();
+        let result = programs.protect(&protected);
+        let now = programs.protected();
         for (said, sockets) in [
             ("protected from now on", now.difference(&before)),
             ("not protected any more", before.difference(now)),

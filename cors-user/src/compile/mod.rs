@@ -24,7 +24,7 @@ use cors_common::{
         image::{Kind, Line, flag},
     },
     siphash::siphash24,
-    state::{Date, Slot},
+    state::Slot,
 };
 
 use crate::config::model::{self, Config};
@@ -159,8 +159,8 @@ impl Image {
     }
 
     /// What the policy says on a head that has been read.
-    pub fn decide(&self, date: &Date, head: &mut Head) -> Result<Answer, Exit> {
-        policy::decide(self.parts(), &self.slot, date, head)
+    pub fn decide(&self, head: &mut Head) -> Result<Answer, Exit> {
+        policy::decide(self.parts(), &self.slot, head)
     }
 }
 

@@ -1,26 +1,19 @@
 //! The whole reply as bytes, for whoever is not the kernel.
 
-use cors_common::{
-    head::Head,
-    policy::Answer,
-    state::{DATE_LEN, Date},
-};
+use cors_common::{head::Head, policy::Answer, state::Date, wire::reply::Reply};
 
 use super::Image;
 
-/// The bytes that `answer` stands for: the policy's first piece with the date in its place, then
-/// the second piece from the buffer of the head.
+/// The bytes that `answer` stands for, with this date.
 ///
 /// # Panics
 ///
 /// Where the answer is not from this image and this head.
 pub fn render(image: &Image, answer: &Answer, head: &Head, date: &Date) -> Vec<u8> {
     let policy = &image.policies[answer.policy.wrapping_sub(image.slot.policy_base) as usize];
-    let mut reply = policy.reply[..policy.reply_len as usize].to_vec();
-    let date_at = policy.date_at as usize;
-    reply[date_at..date_at + DATE_LEN].copy_from_slice(&date.text[..DATE_LEN]);
-    reply.extend_from_slice(head.text(answer.rest));
-    reply
+    let mut reply = Reply::EMPTY;
+    answer.write(policy, date, head, &mut reply);
+    reply.payload(answer.len).to_vec()
 }
 
 #[cfg(test)]
@@ -43,7 +36,7 @@ mod tests {
         let mut head = Head::new();
         head.buffer()[..request.len()].copy_from_slice(request);
         head.read(request.len()).unwrap();
-        let answer = image.decide(&date, &mut head).unwrap();
+        let answer = image.decide(&mut head).unwrap();
         let reply = String::from_utf8(render(&image, &answer, &head, &date)).unwrap();
         assert_eq!(
             reply,

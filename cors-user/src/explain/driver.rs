@@ -40,7 +40,7 @@ impl policy::Image for Kernel<'_> {
 pub(super) fn ask(image: &Image, date: &Date, payload: &[u8]) -> Result<Vec<u8>, Exit> {
     let (lines, policies) = image.parts();
     let mut head = read(payload)?;
-    let answer = policy::decide(Kernel { lines, policies }, &image.slot, date, &mut head)?;
+    let answer = policy::decide(Kernel { lines, policies }, &image.slot, &mut head)?;
     Ok(compile::render(image, &answer, &head, date))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn ask_without_limits(
     payload: &[u8],
 ) -> Result<Vec<u8>, Exit> {
     let mut head = read(payload)?;
-    let answer = image.decide(date, &mut head)?;
+    let answer = image.decide(&mut head)?;
     Ok(compile::render(image, &answer, &head, date))
 }
 

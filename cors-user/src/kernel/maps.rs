@@ -117,7 +117,7 @@ impl<K: Pod + Ord, V: Pod + Eq> Table<K, V> {
 
 /// The map `PROTECTED`, and what is in it.
 #[derive(Debug)]
-pub struct Protected {
+pub(super) struct Protected {
     table: Table<[u8; size_of::<Endpoint>()], u32>,
     sockets: BTreeSet<SocketAddr>,
 }
@@ -138,12 +138,12 @@ impl Protected {
     }
 
     /// The sockets that are protected.
-    pub const fn sockets(&self) -> &BTreeSet<SocketAddr> {
+    pub(super) const fn sockets(&self) -> &BTreeSet<SocketAddr> {
         &self.sockets
     }
 
     /// Protects these sockets and no others.
-    pub fn set(&mut self, wanted: &BTreeSet<SocketAddr>) -> Result<(), MapsError> {
+    pub(super) fn set(&mut self, wanted: &BTreeSet<SocketAddr>) -> Result<(), MapsError> {
         let result = self.table.set(wanted.iter().map(|socket| (key(*socket), 1)).collect());
         // Where it failed, it may have failed half-way.
         let there = |socket: &&SocketAddr| self.table.entries.contains_key(&key(**socket));

@@ -21,6 +21,8 @@ pub mod state;
 pub mod statistics;
 mod sys;
 
+use std::{collections::BTreeSet, net::SocketAddr};
+
 use aya::{
     Ebpf, VerifierLogLevel,
     maps::{Map, MapData},
@@ -68,8 +70,7 @@ pub struct Programs {
     ebpf: Ebpf,
     /// The words that are kept current.
     pub state: StateWords,
-    /// Protected sockets.
-    pub protected: Protected,
+    protected: Protected,
     /// What each interface announces.
     pub interfaces: Interfaces,
     /// The VLANs that the host is in on these interfaces.
@@ -134,6 +135,16 @@ impl Programs {
         self.policies.activate(&mut self.state, prepared)
     }
 
+    /// Protects these sockets and no others.
+    pub fn protect(&mut self, wanted: &BTreeSet<SocketAddr>) -> Result<(), MapsError> {
+        let before = self.protected.sockets().clone();
+        let result = self.protected.set(wanted);
+        if *self.protected.sockets() != before {
+            self.state.sockets_changed();
+        }
+        result
+    }
+
     /// What the programs say in words; once, inside a tokio runtime.
     pub fn messages(&mut self) -> Result<Messages, MessagesError> {
         Messages::open(&mut self.ebpf)
@@ -158,6 +169,11 @@ impl Programs {
             ("vlans", self.vlans.fill()),
         ];
         Ok(all.map(|(name, (entries, room))| (name, entries as u64, room as u64)).into())
+    }
+
+    /// The sockets that are protected.
+    pub const fn protected(&self) -> &BTreeSet<SocketAddr> {
+        self.protected.sockets()
     }
 
     /// How many connections are remembered.

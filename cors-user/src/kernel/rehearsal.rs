@@ -21,7 +21,7 @@ use cors_common::{
     cookie::Keys,
     exit::Exit,
     head::Head,
-    state::{DATE_LEN, Date, State},
+    state::{DATE_LEN, Date, Slot, State},
 };
 use thiserror::Error;
 
@@ -79,6 +79,9 @@ pub struct Rehearsal {
     listener: TcpListener,
     /// Of the connections so far.
     connections: u32,
+    /// Of the policies so far. The program recalls its answers by the number of a generation, and
+    /// two policies of which the first was not put in use have the same.
+    policies: u32,
     // What the program looks at is kept alive by it; these are written once.
     _protected: Protected,
     _interfaces: Interfaces,
@@ -117,6 +120,7 @@ impl Rehearsal {
             counters,
             listener,
             connections: 0,
+            policies: 0,
             _protected: protected,
             _interfaces: interfaces,
         })
@@ -130,7 +134,8 @@ impl Rehearsal {
         image: &Image,
         golden: &[Golden],
     ) -> Result<(), RehearsalError> {
-        self.state.activate(prepared.half, prepared.slot);
+        self.policies += 1;
+        self.state.activate(prepared.half, Slot { generation: self.policies, ..prepared.slot });
         for request in golden {
             let expected = match request.expected {
                 Expected::Answer => Some(answer(image, &request.head)),
@@ -210,7 +215,7 @@ fn answer(image: &Image, request: &[u8]) -> Vec<u8> {
     let date = Date::new(DATE);
     let mut head = Head::new();
     head.buffer()[..request.len()].copy_from_slice(request);
-    let decided = head.read(request.len()).and_then(|()| image.decide(&date, &mut head));
+    let decided = head.read(request.len()).and_then(|()| image.decide(&mut head));
     decided.map_or_else(|_| Vec::new(), |answer| render(image, &answer, &head, &date))
 }
 

@@ -58,6 +58,13 @@ impl StateWords {
         }
     }
 
+    /// The set of protected sockets is another one now: what the programs remember of the set as it
+    /// was is not believed any more.
+    pub(super) fn sockets_changed(&mut self) {
+        self.copy.sockets = self.copy.sockets.wrapping_add(1);
+        self.publish(offset_of!(State, sockets));
+    }
+
     /// Until when the programs may answer: nanoseconds of `CLOCK_MONOTONIC`.
     pub fn set_lease(&mut self, until: u64) {
         self.copy.lease = until;

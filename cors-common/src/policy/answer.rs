@@ -1,0 +1,138 @@
+//! The answer to a preflight that is allowed: what it consists of, and how it is put together.
+//!
+//! ```text
+//! first piece   from the policy: status line and headers, with zeros in the date's place
+//! date          from the state, into its place
+//! origin        from the request, where the policy echoes it
+//! end           CRLF CRLF, or CRLF "Connection: close" CRLF CRLF
+//! ```
+//!
+//! The sum of the pieces is known before any of them is written, so writing is nothing but copying.
+
+use super::{
+    ORIGIN_MAX,
+    image::{Image, Policy, REPLY_MAX},
+};
+use crate::{
+    checksum::Sum,
+    exit::Exit,
+    head::{Head, Span},
+    state::{DATE_LEN, Date, Slot},
+    swar::{load, words},
+    wire::reply::Reply,
+};
+
+/// An answer to a preflight, still in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Answer {
+    /// Sum of all pieces but the date.
+    pub sum: Sum,
+    /// Bytes of all pieces.
+    pub len: usize,
+    /// Which entry of the policies holds the first piece.
+    pub policy: u32,
+    /// The origin in the buffer of the head; empty where it is not echoed.
+    pub origin: Span,
+    /// The connection closes behind it.
+    pub close: bool,
+}
+
+impl Answer {
+    /// No answer yet.
+    pub const NONE: Self =
+        Self { sum: Sum::ZERO, len: 0, policy: 0, origin: Span { at: 0, len: 0 }, close: false };
+}
+
+const BLANK: &str = "\r\n\r\n";
+const CLOSE: &str = "\r\nConnection: close\r\n\r\n";
+
+const BLANK_WORDS: [u64; 1] = words(BLANK);
+const CLOSE_WORDS: [u64; 3] = words(CLOSE);
+const BLANK_SUM: Sum = Sum::of(BLANK.as_bytes());
+const CLOSE_SUM: Sum = Sum::of(CLOSE.as_bytes());
+
+/// Bytes of the first piece that are written at once.
+const TURN: usize = 24;
+const _: () = assert!(REPLY_MAX.is_multiple_of(TURN));
+
+/// Words of the longest origin.
+const ORIGIN_WORDS: usize = ORIGIN_MAX.div_ceil(8);
+
+/// The answer to a head that was found to be allowed: the last step of [`super::decide`].
+#[inline(always)]
+pub fn answer<I: Image>(image: I, slot: &Slot, head: &Head) -> Result<Answer, Exit> {
+    let index = slot.policy_base.wrapping_add(head.policy);
+    let policy = image.policy(index).ok_or(Exit::Internal)?;
+    let echo = if head.echo == 0 { 0 } else { head.origin.len };
+    let origin = Span { at: head.origin.at, len: echo };
+    let close = head.close != 0;
+    let (end_len, end_sum) =
+        if close { (CLOSE.len(), CLOSE_SUM) } else { (BLANK.len(), BLANK_SUM) };
+    let first_len = policy.reply_len as usize;
+    let rest = origin_sum(head, origin).add_at(echo as usize, end_sum);
+    Ok(Answer {
+        sum: Sum::folded(policy.reply_sum).add_at(first_len, rest),
+        len: first_len + echo as usize + end_len,
+        policy: index,
+        origin,
+        close,
+    })
+}
+
+#[inline(always)]
+fn origin_sum(head: &Head, origin: Span) -> Sum {
+    let mut sum = Sum::ZERO;
+    for i in 0..ORIGIN_WORDS {
+        if i * 8 >= origin.len as usize {
+            break;
+        }
+        sum = sum.word(head.span_word(origin, i));
+    }
+    sum
+}
+
+impl Answer {
+    /// Writes the payload of the reply and returns its sum. `policy` is the entry that
+    /// [`Answer::policy`] names, `head` the one that was asked about.
+    ///
+    /// Whole words are written: each piece overwrites what the one before it wrote too much.
+    #[inline(always)]
+    pub fn write(&self, policy: &Policy, date: &Date, head: &Head, reply: &mut Reply) -> Sum {
+        let first_len = policy.reply_len as usize;
+        // Lengths that loops compare with are blurred: see `crate::zero`.
+        let end = head.zero.blur(first_len);
+        for i in 0..REPLY_MAX / TURN {
+            let at = i * TURN;
+            if at >= end {
+                break;
+            }
+            reply.put(at, load(&policy.reply, at));
+            reply.put(at + 8, load(&policy.reply, at + 8));
+            reply.put(at + 16, load(&policy.reply, at + 16));
+        }
+        let date_at = policy.date_at as usize;
+        // The last two words overlap.
+        reply.put(date_at, load(&date.text, 0));
+        reply.put(date_at + 8, load(&date.text, 8));
+        reply.put(date_at + 16, load(&date.text, 16));
+        reply.put(date_at + DATE_LEN - 8, load(&date.text, DATE_LEN - 8));
+        let Span { at, len } = self.origin;
+        let end = head.zero.blur(len as usize);
+        for i in 0..ORIGIN_WORDS {
+            if i * 8 >= end {
+                break;
+            }
+            reply.put(first_len + i * 8, head.word(at as usize + i * 8));
+        }
+        let end = first_len + len as usize;
+        if self.close {
+            reply.put(end, CLOSE_WORDS[0]);
+            reply.put(end + 8, CLOSE_WORDS[1]);
+            reply.put(end + 16, CLOSE_WORDS[2]);
+        } else {
+            reply.put(end, BLANK_WORDS[0]);
+        }
+        self.sum.add_at(date_at, Sum::folded(date.sum))
+    }
+}

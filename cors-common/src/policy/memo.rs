@@ -1,0 +1,179 @@
+//! Recent answers, found again by the whole text of the head.
+//!
+//! Browsers repeat themselves: the preflights of one page are the same to the byte, and so are
+//! those of everybody who uses the same page with the same browser. What a head is answered with
+//! depends on nothing but its bytes and the policy, so an answer can be used again where all bytes
+//! are the same and the policy is. They are compared, every one: no digest is believed.
+//!
+//! Each CPU has [`MEMOS`] places, and a head has one of them. Whoever sends ever new heads drives
+//! others out and costs them what the look-up costs, no more.
+
+use super::Answer;
+use crate::head::{BLOCK, Head};
+
+/// How many answers each CPU remembers, a power of two.
+pub const MEMOS: u32 = 256;
+
+/// Blocks of the longest head that is remembered: the longest of a browser behind proxies has 826
+/// bytes.
+const BLOCKS: usize = 13;
+
+/// 2^64 over the golden ratio: odd, with its bits well spread.
+const K: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A head and its answer, 880 bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Memo {
+    /// Of the policy that was asked; 0: nothing is remembered.
+    generation: u32,
+    /// Bytes of the head.
+    len: u32,
+    answer: Answer,
+    head: [[u64; BLOCK / 8]; BLOCKS],
+}
+
+const _: () = assert!(size_of::<Memo>() == 8 + size_of::<Answer>() + BLOCKS * BLOCK);
+
+impl Memo {
+    /// Nothing.
+    pub const NONE: Self =
+        Self { generation: 0, len: 0, answer: Answer::NONE, head: [[0; BLOCK / 8]; BLOCKS] };
+
+    /// Whether a head of `len` bytes can be remembered.
+    #[inline(always)]
+    pub const fn holds(len: usize) -> bool {
+        len <= BLOCKS * BLOCK
+    }
+
+    /// Which place a sealed head of `len` bytes has, below [`MEMOS`].
+    ///
+    /// Two heads that differ in one word never fold to the same number before the last step; what
+    /// else may meet costs only a look-up.
+    #[inline(always)]
+    pub fn place(head: &Head, len: usize) -> u32 {
+        let len = head.zero.blur(len);
+        let mut fold = len as u64;
+        for i in 0..BLOCKS {
+            if i * BLOCK >= len {
+                break;
+            }
+            let word = head.block(i);
+            fold = (fold ^ word[0] ^ word[3] ^ word[6]).wrapping_mul(K);
+            let others = (word[1] ^ word[4] ^ word[7]).wrapping_add(word[2] ^ word[5] << 1);
+            fold = fold.wrapping_add(others);
+        }
+        ((fold ^ fold >> 32).wrapping_mul(K) >> 56) as u32 & (MEMOS - 1)
+    }
+
+    /// The answer to a sealed head of `len` bytes, if it is this one's.
+    #[inline(always)]
+    pub fn recall(&self, head: &Head, len: usize, generation: u32) -> Option<&Answer> {
+        if self.generation != generation || self.len != len as u32 {
+            return None;
+        }
+        let len = head.zero.blur(len);
+        let mut differs = 0;
+        for (i, block) in self.head.iter().enumerate() {
+            if i * BLOCK >= len {
+                break;
+            }
+            for (ours, its) in block.iter().zip(head.block(i)) {
+                differs |= ours ^ its;
+            }
+        }
+        if differs == 0 { Some(&self.answer) } else { None }
+    }
+
+    /// Remembers the answer to a sealed head of `len` bytes, in the place of whatever was there.
+    #[inline(always)]
+    pub fn note(&mut self, head: &Head, len: usize, generation: u32, answer: &Answer) {
+        self.generation = generation;
+        self.len = len as u32;
+        self.answer = *answer;
+        let len = head.zero.blur(len);
+        for (i, block) in self.head.iter_mut().enumerate() {
+            if i * BLOCK >= len {
+                break;
+            }
+            *block = head.block(i);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, vec::Vec};
+
+    use super::*;
+    use crate::checksum::Sum;
+
+    fn head(text: &[u8]) -> Head {
+        let mut head = Head::new();
+        // What an earlier request left there.
+        head.buffer().fill(0xaa);
+        head.buffer()[..text.len()].copy_from_slice(text);
+        head.seal(text.len());
+        head
+    }
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..len).map(|i| b'a' + (i % 23) as u8).collect()
+    }
+
+    fn answer(len: usize) -> Answer {
+        Answer { sum: Sum::folded(7), len, policy: 3, ..Answer::NONE }
+    }
+
+    #[test]
+    fn a_head_is_found_again_whole_or_not_at_all() {
+        for len in [1, 63, 64, 65, 519, 826, 831, 832] {
+            assert!(Memo::holds(len));
+            let text = text(len);
+            let mut memo = Memo::NONE;
+            memo.note(&head(&text), len, 5, &answer(len));
+            let recall =
+                |text: &[u8], generation| memo.recall(&head(text), text.len(), generation).copied();
+            assert_eq!(recall(&text, 5), Some(answer(len)));
+            assert_eq!(recall(&text, 6), None, "another policy");
+            for at in 0..len {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert_eq!(recall(&other, 5), None, "byte {at} of {len}");
+            }
+            let mut other = text.clone();
+            other.push(0);
+            assert_eq!(recall(&other, 5), None, "a byte more");
+            assert_eq!(recall(&text[..len - 1], 5), None, "a byte less");
+        }
+        assert!(!Memo::holds(833));
+    }
+
+    #[test]
+    fn what_was_there_before_is_forgotten() {
+        let (long, short) = (text(800), text(100));
+        let mut memo = Memo::NONE;
+        memo.note(&head(&long), 800, 1, &answer(1));
+        memo.note(&head(&short), 100, 1, &answer(2));
+        assert_eq!(memo.recall(&head(&long), 800, 1), None);
+        assert_eq!(memo.recall(&head(&short), 100, 1), Some(&answer(2)));
+    }
+
+    #[test]
+    fn nothing_is_remembered_at_first() {
+        assert_eq!(Memo::NONE.recall(&head(b""), 0, 1), None);
+    }
+
+    #[test]
+    fn heads_that_differ_a_little_spread_over_the_places() {
+        let mut places = BTreeSet::new();
+        for number in 0..MEMOS {
+            let mut text = text(500);
+            text[40..44].copy_from_slice(std::format!("{number:04}").as_bytes());
+            places.insert(Memo::place(&head(&text), 500));
+        }
+        // Thrown at random, 256 balls leave about 94 of 256 places empty.
+        assert!(places.len() > 140, "{} places", places.len());
+        assert!(places.iter().all(|place| *place < MEMOS));
+    }
+}
