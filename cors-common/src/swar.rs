@@ -72,6 +72,12 @@ pub const fn keep(word: u64, len: usize) -> u64 {
     if len >= 8 { word } else { word & ((1u64 << (len * 8)) - 1) }
 }
 
+/// The low `len` bytes of a word; `len` is below 8. [`keep`] without a branch.
+#[inline(always)]
+pub const fn low_bytes(word: u64, len: usize) -> u64 {
+    word & ((1u64 << (len * 8)) - 1)
+}
+
 /// The eight bytes from `at` on.
 ///
 /// # Panics
@@ -167,5 +173,8 @@ mod tests {
     fn words_match_a_masked_buffer() {
         assert_eq!(words::<2>("keep-alive"), [u64::from_le_bytes(*b"keep-ali"), 0x6576]);
         assert_eq!(keep(u64::from_le_bytes(*b"closeXYZ"), 5), words::<1>("close")[0]);
+        for len in 0..8 {
+            assert_eq!(low_bytes(!0, len), keep(!0, len));
+        }
     }
 }

@@ -21,6 +21,17 @@ impl Zero {
         value.wrapping_add(self.0 as usize)
     }
 
+    /// Makes all of it zero, eight bytes at a time; of a length that is no multiple of 8 the rest
+    /// stays.
+    ///
+    /// What is known to be zero becomes a call of `memset`, which for eBPF is a loop over bytes.
+    #[inline(always)]
+    pub fn fill(self, bytes: &mut [u8]) {
+        for word in bytes.as_chunks_mut().0 {
+            *word = u64::from(self.0).to_le_bytes();
+        }
+    }
+
     /// `len` if it is from 1 to `max`, in the form that a helper's argument must have: one register
     /// that was compared itself, not a value that was made from it.
     #[inline(always)]
@@ -64,6 +75,14 @@ impl Word {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_words_become_zero() {
+        let mut bytes = [7; 19];
+        Zero::NEW.fill(&mut bytes);
+        assert_eq!(bytes[..16], [0; 16]);
+        assert_eq!(bytes[16..], [7; 3]);
+    }
 
     #[test]
     fn bounds_are_inclusive() {

@@ -55,7 +55,7 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         // SAFETY: the entry may be reused by another CPU for another connection after an
         // eviction; it is read once, and a mixture matches no segment.
         Some(entry) => {
-            scratch.flow = unsafe { *entry };
+            scratch.flow.set(unsafe { &*entry });
             true
         }
         None => false,
@@ -187,7 +187,7 @@ fn put(entry: Option<*mut Flow>, scratch: &Scratch) -> Result<(), Exit> {
         // SAFETY: the pointer came from the map in this run of the program, and its memory stays
         // the map's. Only an eviction of the entry that was just used, the newest of all, would
         // have given it to another connection; that one's segments then match nothing.
-        unsafe { *entry = *flow };
+        unsafe { &mut *entry }.set(flow);
         return Ok(());
     }
     // The reply is written by now: without an entry it must not leave.

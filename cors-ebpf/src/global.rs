@@ -67,13 +67,8 @@ globals! {
         }
         let place = Memo::place(head, len);
         match memo(place) {
-            Some(memo) => match memo.recall(head, len, generation) {
-                Some(known) => {
-                    *answer = *known;
-                    RECALLED
-                }
-                None => place,
-            },
+            Some(memo) if memo.recall(head, len, generation, answer) => RECALLED,
+            Some(_) => place,
             None => NOWHERE,
         }
     };

@@ -54,7 +54,7 @@ fn try_handover(ctx: &TcContext) -> Result<Exit, Exit> {
     let known = match FLOWS.get_ptr(scratch.segment.tuple) {
         // SAFETY: read once; a mixture of two connections matches no segment.
         Some(entry) => {
-            scratch.flow = unsafe { *entry };
+            scratch.flow.set(unsafe { &*entry });
             true
         }
         None => false,

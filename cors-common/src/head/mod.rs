@@ -54,8 +54,10 @@ pub struct Head {
     pub headers: Span,
     /// `Connection: close` is there.
     pub close: u32,
-    /// How often each of the names that matter has come.
-    counts: [u8; name::MASK + 1],
+    /// Which of the names that matter have come, bit by bit.
+    seen: u64,
+    /// Which of them have come twice.
+    doubled: u64,
     /// The value that came last with each.
     values: [Span; name::MASK + 1],
     /// Offset of the line that is being read.
@@ -92,7 +94,8 @@ impl Head {
             method: NONE,
             headers: NONE,
             close: 0,
-            counts: [0; name::MASK + 1],
+            seen: 0,
+            doubled: 0,
             values: [NONE; name::MASK + 1],
             line: 0,
             zero: Zero::NEW,
@@ -118,7 +121,7 @@ impl Head {
     #[inline(always)]
     pub fn seal(&mut self, len: usize) {
         let len = len & HEAD_MASK;
-        self.bytes[len..len + BLOCK].copy_from_slice(&[0; BLOCK]);
+        self.zero.fill(&mut self.bytes[len..len + BLOCK]);
     }
 
     /// The block number `i` of a sealed head, as words.
@@ -168,7 +171,7 @@ impl Head {
     /// Whether `Access-Control-Request-Headers` has come.
     #[inline(always)]
     pub(crate) const fn has_headers(&self) -> bool {
-        self.counts[name::HEADERS] != 0
+        self.seen & name::bit(name::HEADERS) != 0
     }
 
     /// Whether the method is one that every policy allows (Fetch: a CORS-safelisted method).

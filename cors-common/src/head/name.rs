@@ -18,6 +18,11 @@ pub(super) const HEADERS: usize = 30;
 /// As long as `origin`, and so in a row of its own.
 pub(super) const EXPECT: usize = MASK;
 
+/// A row's bit in a set of rows.
+pub(super) const fn bit(row: usize) -> u64 {
+    1 << row
+}
+
 /// For each row the name in lower case and what of each word belongs to it. In the rows of
 /// no name nothing does: every name of that length is noted there, and nobody looks.
 pub(super) static ROWS: [[(u64, u64); 4]; MASK + 1] = rows();

@@ -37,7 +37,10 @@ impl Head {
     #[inline(always)]
     pub(crate) fn set_key(&mut self, span: Span, words: usize) -> &[u64; KEY_WORDS] {
         let (at, whole) = (span.at as usize, span.len as usize / 8);
-        self.key[..5].copy_from_slice(&[0; 5]);
+        let zero = self.zero.blur(0) as u64;
+        for word in &mut self.key[..5] {
+            *word = zero;
+        }
         for i in 0..words {
             if i >= whole {
                 break;
@@ -48,7 +51,9 @@ impl Head {
         let rest = self.word(at + last * 8) & ((1 << (span.len % 8 * 8)) - 1);
         self.key[last] = rest;
         if last >= 5 {
-            self.key[last + 1..last + 9].copy_from_slice(&[0; 8]);
+            for word in &mut self.key[last + 1..last + 9] {
+                *word = zero;
+            }
         }
         &self.key
     }

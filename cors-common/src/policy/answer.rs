@@ -18,7 +18,7 @@ use crate::{
     exit::Exit,
     head::{Head, Span},
     state::{DATE_LEN, Date, Slot},
-    swar::{load, words},
+    swar::{load, low_bytes, words},
     wire::reply::Reply,
 };
 
@@ -42,6 +42,17 @@ impl Answer {
     /// No answer yet.
     pub const NONE: Self =
         Self { sum: Sum::ZERO, len: 0, policy: 0, origin: Span { at: 0, len: 0 }, close: false };
+
+    /// Becomes the same, field by field: copied as a whole it would be copied byte by byte.
+    #[inline(always)]
+    pub(super) const fn set(&mut self, from: &Self) {
+        self.sum = from.sum;
+        self.len = from.len;
+        self.policy = from.policy;
+        self.origin.at = from.origin.at;
+        self.origin.len = from.origin.len;
+        self.close = from.close;
+    }
 }
 
 const BLANK: &str = "\r\n\r\n";
@@ -82,14 +93,16 @@ pub fn answer<I: Image>(image: I, slot: &Slot, head: &Head) -> Result<Answer, Ex
 
 #[inline(always)]
 fn origin_sum(head: &Head, origin: Span) -> Sum {
+    let (at, whole) = (origin.at as usize, origin.len as usize / 8);
     let mut sum = Sum::ZERO;
+    let end = head.zero.blur(whole);
     for i in 0..ORIGIN_WORDS {
-        if i * 8 >= origin.len as usize {
+        if i >= end {
             break;
         }
-        sum = sum.word(head.span_word(origin, i));
+        sum = sum.word(head.word(at + i * 8));
     }
-    sum
+    sum.word(low_bytes(head.word(at + whole * 8), origin.len as usize % 8))
 }
 
 impl Answer {

@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     head::{HEAD_MASK, Head, Span},
     state::Slot,
-    swar::{HIGHS, equal, first, keep, within, words},
+    swar::{HIGHS, equal, first, keep, low_bytes, within, words},
 };
 
 /// The most labels that a host may have in front of a subdomain pattern's end, and in it.
@@ -53,24 +53,29 @@ pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<
 /// Whether the origin has only bytes that a serialized origin can have (`null` is one).
 #[inline(never)]
 fn is_plain(head: &Head) -> bool {
-    for i in 0..ORIGIN_MAX.div_ceil(8) {
-        let done = i * 8;
-        if done >= head.origin.len as usize {
+    let Span { at, len } = head.origin;
+    let (at, whole) = (at as usize, len as usize / 8);
+    let mut odd = 0;
+    let end = head.zero.blur(whole);
+    for i in 0..ORIGIN_MAX / 8 {
+        if i >= end {
             break;
         }
-        // Zero padding would not be plain; the words around the value are looked at instead.
-        let word = head.word(head.origin.at as usize + done);
-        let plain = within(word, b'a', b'z')
-            | within(word, b'A', b'Z')
-            | within(word, b'-', b':')
-            | equal(word, b'[')
-            | equal(word, b']')
-            | equal(word, b'_');
-        if keep(plain ^ HIGHS, head.origin.len as usize - done) != 0 {
-            return false;
-        }
+        odd |= not_plain(head.word(at + i * 8));
     }
-    true
+    odd | low_bytes(not_plain(head.word(at + whole * 8)), len as usize % 8) == 0
+}
+
+/// Bytes outside `[A-Za-z0-9.:/\[\]_-]`.
+#[inline(always)]
+fn not_plain(word: u64) -> u64 {
+    let plain = within(word, b'a', b'z')
+        | within(word, b'A', b'Z')
+        | within(word, b'-', b':')
+        | equal(word, b'[')
+        | equal(word, b']')
+        | equal(word, b'_');
+    plain ^ HIGHS
 }
 
 /// The origin without a port at its end.

@@ -7,15 +7,15 @@ use crate::wire::options::Negotiated;
 /// Kept as a number in the map; a number that is none of these is treated like a missing entry.
 pub mod phase {
     /// Requests are answered.
-    pub const OPEN: u8 = 1;
+    pub const OPEN: u32 = 1;
     /// We sent FIN, as the request asked; the client's is still to come.
-    pub const FIN_SENT: u8 = 2;
+    pub const FIN_SENT: u32 = 2;
     /// The client sent FIN and got ours; its last acknowledgement is still to come.
-    pub const LAST_ACK: u8 = 3;
+    pub const LAST_ACK: u32 = 3;
     /// Both FINs were exchanged after ours; a lost acknowledgement is repeated.
-    pub const CLOSED: u8 = 4;
+    pub const CLOSED: u32 = 4;
     /// The segment at the next expected byte went up to be handed over.
-    pub const LEAVING: u8 = 5;
+    pub const LEAVING: u32 = 5;
 }
 
 /// The window that is offered: what starts further ahead was not asked for.
@@ -36,9 +36,7 @@ pub struct Flow {
     /// Bytes of the answer to it, a FIN counted.
     pub reply_len: u16,
     /// See [`phase`].
-    pub phase: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    pub phase: u32,
     /// [`crate::state::State::sockets`] when the entry was written: as long as it says the same,
     /// the connection's socket is protected and need not be looked up.
     pub sockets: u32,
@@ -55,9 +53,20 @@ impl Flow {
         request_len: 0,
         reply_len: 0,
         phase: phase::OPEN,
-        pad: [0; 3],
         sockets: 0,
     };
+
+    /// Becomes the same, field by field: copied as a whole it would be copied byte by byte.
+    #[inline(always)]
+    pub const fn set(&mut self, from: &Self) {
+        self.rcv_nxt = from.rcv_nxt;
+        self.snd_nxt = from.snd_nxt;
+        self.iss = from.iss;
+        self.request_len = from.request_len;
+        self.reply_len = from.reply_len;
+        self.phase = from.phase;
+        self.sockets = from.sockets;
+    }
 
     /// What the handshake agreed on.
     #[inline(always)]
@@ -87,7 +96,7 @@ impl Flow {
     /// The same connection in another phase.
     #[inline(always)]
     #[must_use]
-    pub const fn in_phase(self, phase: u8) -> Self {
+    pub const fn in_phase(self, phase: u32) -> Self {
         Self { phase, ..self }
     }
 }

@@ -108,8 +108,18 @@ impl Verdict {
         kept: Negotiated,
     ) {
         self.exit = exit;
-        self.tcp =
-            TcpFields { seq, ack, flags, window: kept.window(), options: [0; 3], option_words: 0 };
+        self.send(flags, seq, ack, kept);
+    }
+
+    /// The header of a segment without options, field by field: as a whole it would be cleared
+    /// byte by byte.
+    #[inline(always)]
+    const fn send(&mut self, flags: u8, seq: u32, ack: u32, kept: Negotiated) {
+        self.tcp.seq = seq;
+        self.tcp.ack = ack;
+        self.tcp.flags = flags;
+        self.tcp.window = kept.window();
+        self.tcp.option_words = 0;
     }
 
     /// Decides, once the request in question was read and looked up. The verdict holds what
@@ -182,14 +192,8 @@ impl Verdict {
     #[inline(always)]
     const fn data(&mut self, flow: &Flow, close: bool) {
         let fin = if close { flags::FIN } else { 0 };
-        self.tcp = TcpFields {
-            seq: flow.reply_seq(),
-            ack: flow.rcv_nxt,
-            flags: flags::ACK | flags::PSH | fin,
-            window: flow.negotiated().window(),
-            options: [0; 3],
-            option_words: 0,
-        };
+        let bits = flags::ACK | flags::PSH | fin;
+        self.send(bits, flow.reply_seq(), flow.rcv_nxt, flow.negotiated());
         self.body = true;
     }
 }

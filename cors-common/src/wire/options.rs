@@ -156,9 +156,10 @@ impl OptionBytes {
 
     /// Makes room for `len` bytes of options; whatever is behind them ends them.
     #[inline(always)]
-    pub const fn clear(&mut self, len: usize) -> &mut [u8; 64] {
-        self.bytes = [END; 64];
-        self.places = [0; 64];
+    pub fn clear(&mut self, len: usize) -> &mut [u8; 64] {
+        const _: () = assert!(END == 0);
+        self.zero.fill(&mut self.bytes);
+        self.zero.fill(&mut self.places);
         self.len = len as u32;
         &mut self.bytes
     }

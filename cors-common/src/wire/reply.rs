@@ -24,9 +24,9 @@ pub struct TcpFields {
     pub flags: u8,
     /// The window field, scaled already.
     pub window: u16,
-    /// Option words in the order of memory.
+    /// Option words in the order of memory, those that are not used zero.
     pub options: [u32; 3],
-    /// How many of them are used.
+    /// How many of them are used. Where none is, nobody looks at the words.
     pub option_words: usize,
 }
 
@@ -157,9 +157,6 @@ impl Reply {
             tcp.ack.to_be(),
             be([offset, tcp.flags], tcp.window),
             0,
-            tcp.options[0],
-            tcp.options[1],
-            tcp.options[2],
         ];
         // The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1): addresses, length, protocol. The
         // mapped prefix of an IPv4 address sums up to 0xffff, which is zero.
@@ -175,6 +172,11 @@ impl Reply {
         for word in words {
             sum = sum.add(Sum::folded(word));
         }
+        if tcp.option_words != 0 {
+            for option in tcp.options {
+                sum = sum.add(Sum::folded(option));
+            }
+        }
         let headers = &mut self.headers;
         headers[TCP_AT] = words[0];
         headers[TCP_AT + 1] = words[1];
@@ -183,8 +185,8 @@ impl Reply {
         let [c0, c1] = sum.finish().to_ne_bytes();
         headers[TCP_AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
         if tcp.option_words != 0 {
-            self.put(0, u64::from(words[6]) << 32 | u64::from(words[5]));
-            self.put(8, u64::from(words[7]));
+            self.put(0, u64::from(tcp.options[1]) << 32 | u64::from(tcp.options[0]));
+            self.put(8, u64::from(tcp.options[2]));
         }
     }
 }

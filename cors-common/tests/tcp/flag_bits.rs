@@ -253,7 +253,7 @@ fn the_kernels_connections_are_left_alone_whatever_the_flags() {
 /// A phase that is no phase is as good as no entry: from another version, or torn.
 #[test]
 fn an_entry_in_an_unknown_phase_is_no_entry() {
-    for unknown in [0, 6, 7, 0x81, u8::MAX] {
+    for unknown in [0, 6, 7, 0x81, u32::MAX] {
         for owner in OWNERS {
             for bits in 0..=u8::MAX {
                 for len in [0, 1, 300] {

@@ -143,7 +143,7 @@ fn only_a_plain_listener_takes_a_connection() {
 #[test]
 fn a_closed_connection_is_not_handed_over() {
     for family in FAMILIES {
-        for closed in [phase::FIN_SENT, phase::LAST_ACK, phase::CLOSED, 0, 6, u8::MAX] {
+        for closed in [phase::FIN_SENT, phase::LAST_ACK, phase::CLOSED, 0, 6, u32::MAX] {
             let mut client = Client::open(family);
             let flow = client.edge.entry();
             client.edge.flow = Some(flow.in_phase(closed));
@@ -208,7 +208,7 @@ fn bare_acknowledgements_and_resets_are_not_looked_at() {
 #[test]
 fn an_entry_in_an_unknown_phase_is_no_entry() {
     for family in FAMILIES {
-        for unknown in [0, 6, 0x81, u8::MAX] {
+        for unknown in [0, 6, 0x81, u32::MAX] {
             let mut client = Client::connected(family);
             let data = client.data(400);
             client.preflight(400, 200);

@@ -39,7 +39,6 @@ fn the_first_answer_makes_the_entry() {
             request_len: 400,
             reply_len: 200,
             phase: phase::OPEN,
-            pad: [0; 3],
             sockets: 0,
         };
         assert_eq!(client.edge.entry(), entry);
