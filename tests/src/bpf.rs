@@ -69,8 +69,10 @@ pub(crate) struct ObjPin {
     pub(crate) flags: u32,
 }
 
-/// The part of `union bpf_attr` for `BPF_PROG_QUERY` up to the number of programs.
+/// The part of `union bpf_attr` for `BPF_PROG_QUERY`, all of it: the kernel writes the revision of a
+/// `tcx` hook whatever length it was told.
 #[repr(C)]
+#[derive(Default)]
 pub(crate) struct ProgQuery {
     pub(crate) target_ifindex: u32,
     pub(crate) attach_type: u32,
@@ -79,6 +81,10 @@ pub(crate) struct ProgQuery {
     pub(crate) prog_ids: u64,
     pub(crate) count: u32,
     pub(crate) pad: u32,
+    pub(crate) prog_attach_flags: u64,
+    pub(crate) link_ids: u64,
+    pub(crate) link_attach_flags: u64,
+    pub(crate) revision: u64,
 }
 
 /// The part of `union bpf_attr` for `BPF_LINK_CREATE` up to the flags.

@@ -136,15 +136,8 @@ pub fn count(host: &Netns, interface: &str) -> usize {
 }
 
 fn on_hook(interface: &str, attach_type: u32) -> io::Result<usize> {
-    let mut query = ProgQuery {
-        target_ifindex: index(interface)?,
-        attach_type,
-        query_flags: 0,
-        attach_flags: 0,
-        prog_ids: 0,
-        count: 0,
-        pad: 0,
-    };
+    let mut query =
+        ProgQuery { target_ifindex: index(interface)?, attach_type, ..ProgQuery::default() };
     match bpf(BPF_PROG_QUERY, &mut query) {
         Ok(_) => Ok(query.count as usize),
         // Nothing was ever attached there.
