@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -55,21 +55,33 @@ const _: () = assert!(size_of::<State>() == 64 + 128 + 128);
 pub struct Slot {
     /// Counts up with every policy loaded.
     pub generation: u32,
-    /// First line of the facts.
-    pub fact_base: u32,
-    /// Number of lines in the hash part, less one; a power of two less one.
-    pub fact_mask: u32,
     /// First entry of the policies.
     pub policy_base: u32,
-    /// What every hash starts from.
-    pub seed: u64,
     /// The group of policies without a host, as the value of a host fact; 0: none.
     pub any_host: u64,
+    /// The facts about hosts, paths, methods and header names: few, and asked for every request.
+    pub scopes: Table,
+    /// The facts about origins: many, of which a request meets one.
+    pub origins: Table,
     /// Zero.
-    pub pad: [u64; 4],
+    pub pad: [u64; 2],
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
+
+/// Where a hash table of facts is, 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Table {
+    /// Its first line.
+    pub base: u32,
+    /// Number of lines in the hash part, less one; a power of two less one.
+    pub mask: u32,
+    /// What every hash starts from.
+    pub seed: u64,
+}
+
+const _: () = assert!(size_of::<Table>() == 16);
 
 /// A date and its sum, 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

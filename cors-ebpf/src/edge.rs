@@ -157,11 +157,9 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
 fn decide(head: &mut Head, answer: &mut Answer, slot: &Slot, len: usize) -> Result<(), Exit> {
     let slot = core::ptr::from_ref(slot);
     result(global::head_read(head, len as u32))?;
-    result(global::policy_host(head))?;
-    result(global::policy_path(head, slot))?;
+    result(global::policy_scope(head, slot))?;
     result(global::policy_origin(head, slot))?;
-    result(global::policy_method(head, slot))?;
-    result(global::policy_headers(head, slot))?;
+    result(global::policy_asked(head, slot))?;
     result(global::policy_answer(head, answer, slot))
 }
 

@@ -1,5 +1,7 @@
 //! What the decisions ask of their surroundings, answered by helpers and maps.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple},
     helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_mptcp_sock},
@@ -202,10 +204,11 @@ impl<P: Packet> Env for Kernel<'_, P> {
 /// [`Owner`] as a number: 0 nobody, 1 listener, 2 MPTCP listener, 3 connection.
 #[inline(never)]
 fn owner(context: *mut core::ffi::c_void, tuple: &Tuple, family: Family) -> u32 {
-    let (mut key, size) = sock_tuple(tuple, family);
+    let mut key = MaybeUninit::uninit();
+    let size = sock_tuple(&mut key, tuple, family);
     // SAFETY: the key has `size` bytes; a socket that is found is released below.
     unsafe {
-        let sk = bpf_skc_lookup_tcp(context, &raw mut key, size, BPF_F_CURRENT_NETNS as u64, 0);
+        let sk = bpf_skc_lookup_tcp(context, key.as_mut_ptr(), size, BPF_F_CURRENT_NETNS as u64, 0);
         if sk.is_null() {
             return 0;
         }
@@ -221,26 +224,34 @@ fn owner(context: *mut core::ffi::c_void, tuple: &Tuple, family: Family) -> u32 
     }
 }
 
-/// The key of a socket look-up, and its size.
+/// Writes the key of a socket look-up, and returns how many bytes of it there are.
 #[inline(always)]
-pub(crate) fn sock_tuple(tuple: &Tuple, family: Family) -> (bpf_sock_tuple, u32) {
-    // SAFETY: plain words, for which zero is a value.
-    let mut key: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+pub(crate) fn sock_tuple(
+    key: &mut MaybeUninit<bpf_sock_tuple>,
+    tuple: &Tuple,
+    family: Family,
+) -> u32 {
     let (client, server) = (&tuple.client.0, &tuple.server.0);
-    match family {
-        Family::V4 => {
-            key.__bindgen_anon_1.ipv4.saddr = client[3];
-            key.__bindgen_anon_1.ipv4.daddr = server[3];
-            key.__bindgen_anon_1.ipv4.sport = tuple.client_port;
-            key.__bindgen_anon_1.ipv4.dport = tuple.server_port;
-            (key, 12)
-        }
-        Family::V6 => {
-            key.__bindgen_anon_1.ipv6.saddr = *client;
-            key.__bindgen_anon_1.ipv6.daddr = *server;
-            key.__bindgen_anon_1.ipv6.sport = tuple.client_port;
-            key.__bindgen_anon_1.ipv6.dport = tuple.server_port;
-            (key, 36)
+    // SAFETY: fields of a value that is there, of plain words, and only written to.
+    unsafe {
+        let addresses = &raw mut (*key.as_mut_ptr()).__bindgen_anon_1;
+        match family {
+            Family::V4 => {
+                let v4 = &raw mut (*addresses).ipv4;
+                (&raw mut (*v4).saddr).write(client[3]);
+                (&raw mut (*v4).daddr).write(server[3]);
+                (&raw mut (*v4).sport).write(tuple.client_port);
+                (&raw mut (*v4).dport).write(tuple.server_port);
+                12
+            }
+            Family::V6 => {
+                let v6 = &raw mut (*addresses).ipv6;
+                (&raw mut (*v6).saddr).write(*client);
+                (&raw mut (*v6).daddr).write(*server);
+                (&raw mut (*v6).sport).write(tuple.client_port);
+                (&raw mut (*v6).dport).write(tuple.server_port);
+                36
+            }
         }
     }
 }

@@ -85,20 +85,18 @@ globals! {
     /// [`find_tagged`].
     fn policy_find(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u64, 0,
         find_tagged(Maps, slot, head, tag, at);
-    /// [`policy::find_host`].
-    fn policy_host(head: &mut Head;;) -> Done, FAILED, done(policy::find_host(head));
-    /// [`policy::find_policy`].
-    fn policy_path(head: &mut Head; slot: &Slot;) -> Done, FAILED,
-        done(policy::find_policy(Maps, slot, head));
+    /// [`policy::find_host`] and [`policy::find_policy`].
+    fn policy_scope(head: &mut Head; slot: &Slot;) -> Done, FAILED,
+        done(policy::find_host(head).and_then(|()| policy::find_policy(Maps, slot, head)));
     /// [`policy::check_origin`].
     fn policy_origin(head: &mut Head; slot: &Slot;) -> Done, FAILED,
         done(policy::check_origin(Maps, slot, head));
-    /// [`policy::check_method`].
-    fn policy_method(head: &mut Head; slot: &Slot;) -> Done, FAILED,
-        done(policy::check_method(Maps, slot, head));
-    /// [`policy::check_headers`].
-    fn policy_headers(head: &mut Head; slot: &Slot;) -> Done, FAILED,
-        done(policy::check_headers(Maps, slot, head));
+    /// [`policy::check_method`] and [`policy::check_headers`].
+    fn policy_asked(head: &mut Head; slot: &Slot;) -> Done, FAILED,
+        done(
+            policy::check_method(Maps, slot, head)
+                .and_then(|()| policy::check_headers(Maps, slot, head)),
+        );
     /// [`policy::answer`].
     fn policy_answer(head: &mut Head, answer: &mut Answer; slot: &Slot;) -> Done, FAILED,
         done(policy::answer(Maps, slot, head).map(|found| *answer = found));

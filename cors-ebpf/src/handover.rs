@@ -1,5 +1,7 @@
 //! `handover`: the program behind the driver, which makes a connection the kernel's.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_F_CURRENT_NETNS,
@@ -85,13 +87,14 @@ fn judge(ctx: &TcContext, scratch: &mut Scratch, state: &'static State, known: b
 /// queue), the client sends it again, and it is handed over then.
 #[inline(always)]
 fn assign(ctx: &TcContext, scratch: &Scratch, kept: Negotiated) -> Exit {
-    let (mut key, size) = sock_tuple(&scratch.segment.tuple, scratch.segment.family);
+    let mut key = MaybeUninit::uninit();
+    let size = sock_tuple(&mut key, &scratch.segment.tuple, scratch.segment.family);
     let mut attributes = Attributes::new(kept);
     let skb = ctx.skb.skb;
     // SAFETY: the key has `size` bytes, and the socket is released on every path.
     unsafe {
         let sk =
-            bpf_skc_lookup_tcp(ctx.as_ptr(), &raw mut key, size, BPF_F_CURRENT_NETNS as u64, 0);
+            bpf_skc_lookup_tcp(ctx.as_ptr(), key.as_mut_ptr(), size, BPF_F_CURRENT_NETNS as u64, 0);
         if sk.is_null() {
             return Exit::HandoverNoListener;
         }

@@ -20,7 +20,7 @@ pub const fn tag(kind_and_set: u64, len: usize) -> u64 {
 /// The hash of a text under its tag. `key` is the text in words, zero padded to five at least,
 /// and `len` its length in bytes.
 ///
-/// Multiply and fold, word by word: the table is built by us and probed at no more than four lines,
+/// Multiply and fold: the table is built by us and probed at no more than four lines,
 /// so nobody can make it slow, and nothing is believed without comparing.
 #[inline(always)]
 pub fn hash(seed: u64, tag: u64, len: usize, key: &[u64]) -> u64 {
@@ -30,10 +30,12 @@ pub fn hash(seed: u64, tag: u64, len: usize, key: &[u64]) -> u64 {
 /// The same for texts of at most `words` words.
 #[inline(always)]
 fn hash_up_to(words: usize, seed: u64, tag: u64, len: usize, key: &[u64]) -> u64 {
-    let mut h = mix(seed ^ tag.wrapping_mul(K));
-    for word in &key[..INLINE_WORDS] {
-        h = mix((h ^ word).wrapping_mul(K));
+    // Five products that do not wait for each other.
+    let mut h = seed ^ tag.wrapping_mul(K);
+    for (word, factor) in key[..INLINE_WORDS].iter().zip(FACTORS) {
+        h = h.wrapping_add(word.wrapping_mul(factor));
     }
+    h = mix(h);
     if len > INLINE_LEN {
         for (i, word) in key[INLINE_WORDS..words].iter().enumerate() {
             if (INLINE_WORDS + i) * 8 >= len {
@@ -54,6 +56,15 @@ pub const fn fingerprint(hash: u64) -> u32 {
 
 /// 2^64 over the golden ratio: odd, with its bits well spread.
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// For the words of a line: odd, and no two alike (the first digits of pi, 64 bits each).
+const FACTORS: [u64; INLINE_WORDS] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7345,
+    0xa409_3822_299f_31d1,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+];
 
 #[inline(always)]
 const fn mix(h: u64) -> u64 {
@@ -87,16 +98,17 @@ pub fn find_tagged<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, a
     if len > I::TEXT_MAX {
         return 0;
     }
+    let table = if Kind::is_about_origins(tag) { &slot.origins } else { &slot.scopes };
     let zero = head.zero;
     let key = head.set_key(Span { at, len: len as u32 }, I::TEXT_MAX / 8);
     // Lengths that loops compare with are blurred, so that what a loop's end says of one is not
     // known of the next.
-    let hash = hash_up_to(I::TEXT_MAX / 8, slot.seed, tag, zero.blur(len), key);
+    let hash = hash_up_to(I::TEXT_MAX / 8, table.seed, tag, zero.blur(len), key);
     let fingerprint = fingerprint(hash);
-    let (first, second) = (hash as u32 & slot.fact_mask, (hash >> 32) as u32 & slot.fact_mask);
+    let (first, second) = (hash as u32 & table.mask, (hash >> 32) as u32 & table.mask);
     for i in 0..4 {
         let place = if i < 2 { first } else { second } ^ (i & 1);
-        let Some(line) = image.line(slot.fact_base.wrapping_add(place)) else {
+        let Some(line) = image.line(table.base.wrapping_add(place)) else {
             return 0;
         };
         let mut differs = line.tag() ^ tag;
@@ -105,7 +117,7 @@ pub fn find_tagged<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, a
         }
         differs |= u64::from(line.fingerprint() ^ fingerprint);
         if differs == 0 {
-            let more = slot.fact_base.wrapping_add(line.more());
+            let more = table.base.wrapping_add(line.more());
             let same = len <= INLINE_LEN || rest_is(image, more, key, zero.blur(len));
             return if same { line.value() } else { 0 };
         }

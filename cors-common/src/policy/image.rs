@@ -1,8 +1,8 @@
 //! The layout of a compiled policy, in the maps and in the agent's memory.
 //!
 //! ```text
-//! FACTS     lines of 64 bytes; for each generation a hash table of a power of two of lines,
-//!           then the lines that hold the rest of long texts
+//! FACTS     lines of 64 bytes; for each generation two hash tables, of a power of two of lines
+//!           each and with the lines behind it that hold the rest of long texts
 //!   +0   u64      tag: kind << 56 | length of the text << 32 | set
 //!   +8   [u64; 5] the first 40 bytes of the text, zero padded
 //!   +48  u64      value, never 0
@@ -85,6 +85,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the fact is in the table of origins.
+    #[inline(always)]
+    pub const fn is_about_origins(tag: u64) -> bool {
+        let kind = tag >> 56;
+        kind >= Self::Origin as u64 && kind <= Self::SubdomainHttpAnyPort as u64
+    }
+
     /// The tag without its length.
     #[inline(always)]
     pub const fn of(self, set: u32) -> u64 {

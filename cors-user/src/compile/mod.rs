@@ -24,7 +24,7 @@ use cors_common::{
         image::{Kind, Line, flag},
     },
     siphash::siphash24,
-    state::Slot,
+    state::{self, Slot},
 };
 
 use crate::config::model::{self, Config};
@@ -45,7 +45,7 @@ pub struct Limits {
 /// One generation of the policy, as it goes into the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The facts: the hash table, then the rest of long texts.
+    /// The facts: two hash tables, each with the rest of its long texts behind it.
     pub lines: Vec<Line>,
     /// The policies, in the order of the file.
     pub policies: Vec<Policy>,
@@ -63,7 +63,7 @@ pub struct Summary {
     pub policies: usize,
     /// Origin patterns of all policies; one that several of them list counts each time.
     pub origins: usize,
-    /// Facts in the hash table.
+    /// Facts in the hash tables.
     pub facts: usize,
     /// The same for the same lines and policies, and for no others in practice.
     pub digest: u64,
@@ -82,20 +82,24 @@ pub fn compile(config: &Config, limits: Limits) -> Result<Image, CompileError> {
         entries.push(entry(policy, &mut sets, &mut facts)?);
     }
     let any_host = groups::add(&config.policies, &mut facts)?;
-    let table = Table::build(&facts, limits.lines)?;
+    let facts_count = facts.len();
+    let (origins, scopes): (Vec<_>, Vec<_>) = facts.into_iter().partition(Fact::is_about_origins);
+    let mut table = Table::build(&scopes, limits.lines)?;
+    let origins = Table::build(&origins, limits.lines - table.lines.len() as u32)?;
+    let place = |table: &Table, base| state::Table { base, mask: table.mask, seed: table.seed };
     let slot = Slot {
         generation: 0,
-        fact_base: 0,
-        fact_mask: table.mask,
         policy_base: 0,
-        seed: table.seed,
         any_host,
-        pad: [0; 4],
+        scopes: place(&table, 0),
+        origins: place(&origins, table.lines.len() as u32),
+        pad: [0; 2],
     };
+    table.lines.extend(origins.lines);
     let summary = Summary {
         policies,
         origins: config.policies.iter().map(|policy| origins::count(&policy.origins)).sum(),
-        facts: facts.len(),
+        facts: facts_count,
         digest: digest(&slot, &table.lines, &entries),
     };
     Ok(Image { lines: table.lines, policies: entries, slot, summary })
@@ -167,7 +171,10 @@ impl Image {
 /// A number for what the image says.
 fn digest(slot: &Slot, lines: &[Line], policies: &[Policy]) -> u64 {
     let key = |digest| [digest, 0];
-    let mut digest = siphash24(&key(0), &[u64::from(slot.fact_mask), slot.seed, slot.any_host]);
+    let table = |table: &state::Table| u64::from(table.base) << 32 | u64::from(table.mask);
+    let (scopes, origins) = (&slot.scopes, &slot.origins);
+    let first = [table(scopes), scopes.seed, table(origins), origins.seed, slot.any_host];
+    let mut digest = siphash24(&key(0), &first);
     for line in lines {
         digest = siphash24(&key(digest), &line.0);
     }

@@ -44,6 +44,11 @@ impl Fact {
         Self { kind_and_set: kind.of(set), text: text.to_owned(), value }
     }
 
+    /// Whether it goes into the table of origins.
+    pub(super) const fn is_about_origins(&self) -> bool {
+        Kind::is_about_origins(self.kind_and_set)
+    }
+
     fn tag(&self) -> u64 {
         tag(self.kind_and_set, self.text.len())
     }

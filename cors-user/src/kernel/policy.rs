@@ -2,7 +2,7 @@
 
 use cors_common::{
     policy::{Policy, image::Line},
-    state::Slot,
+    state::{Slot, Table},
 };
 use thiserror::Error;
 
@@ -119,7 +119,7 @@ impl Policies {
         let half = active.map_or(0, |active| active ^ 1);
         let slot = slot(half as u32, self.generation + 1, room, &image.slot);
         for (i, line) in image.lines.iter().enumerate() {
-            self.lines.store(slot.fact_base as usize + i, line);
+            self.lines.store(slot.scopes.base as usize + i, line);
         }
         for (i, policy) in image.policies.iter().enumerate() {
             self.entries.store(slot.policy_base as usize + i, policy);
@@ -144,10 +144,15 @@ impl Policies {
 const fn slot(half: u32, generation: u32, room: Limits, image: &Slot) -> Slot {
     Slot {
         generation,
-        fact_base: image.fact_base + half * room.lines,
+        scopes: moved(&image.scopes, half * room.lines),
+        origins: moved(&image.origins, half * room.lines),
         policy_base: image.policy_base + half * room.policies,
         ..*image
     }
+}
+
+const fn moved(table: &Table, by: u32) -> Table {
+    Table { base: table.base + by, ..*table }
 }
 
 #[cfg(test)]
@@ -171,11 +176,15 @@ mod tests {
     #[test]
     fn a_slot_points_into_its_half() {
         let room = Limits { lines: 4096, policies: 64 };
-        let image = Slot { fact_mask: 15, seed: 3, ..bytemuck::Zeroable::zeroed() };
+        let table = |base, mask, seed| Table { base, mask, seed };
+        let (scopes, origins) = (table(0, 15, 3), table(16, 31, 4));
+        let image = Slot { scopes, origins, ..bytemuck::Zeroable::zeroed() };
         let first = slot(0, 1, room, &image);
-        assert_eq!((first.generation, first.fact_base, first.policy_base), (1, 0, 0));
+        assert_eq!((first.generation, first.policy_base), (1, 0));
+        assert_eq!((first.scopes, first.origins), (scopes, origins));
         let second = slot(1, 2, room, &image);
-        assert_eq!((second.generation, second.fact_base, second.policy_base), (2, 4096, 64));
-        assert_eq!((second.fact_mask, second.seed), (15, 3));
+        assert_eq!((second.generation, second.policy_base), (2, 64));
+        let expected = (table(4096, 15, 3), table(4096 + 16, 31, 4));
+        assert_eq!((second.scopes, second.origins), expected);
     }
 }
