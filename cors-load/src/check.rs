@@ -95,7 +95,7 @@ pub fn checksum(segment: &Segment, tcp: &[u8; 20], payload: Sum) -> Checksum {
 mod tests {
     use bytemuck::Zeroable as _;
     use cors_common::wire::{
-        reply::{Headers, TcpFields},
+        reply::{self, TcpFields},
         segment::{Address, Family, Tuple, flags},
     };
     use std::vec::Vec;
@@ -179,10 +179,10 @@ mod tests {
             options: [0; 3],
             option_words: 0,
         };
-        let mut headers = Headers::EMPTY;
-        headers.write(&to, &tcp, TEXT.len(), Sum::of(TEXT));
-        let bytes: Vec<u8> = headers.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let mut tcp: [u8; 20] = bytes[20..40].try_into().expect("20 bytes");
+        let mut headers = reply::Reply::EMPTY;
+        let len = headers.write_headers(&to, &tcp, TEXT.len(), Sum::of(TEXT));
+        let bytes = &bytemuck::bytes_of(&headers)[reply::Reply::start(Family::V4)..][..len];
+        let mut tcp: [u8; 20] = bytes[20..].try_into().expect("20 bytes");
         let segment = Segment { tuple, payload_len: TEXT.len(), ..to };
         assert_eq!(checksum(&segment, &tcp, Sum::of(TEXT)), Checksum::Full);
         assert_eq!(checksum(&segment, &tcp, Sum::of(b"other")), Checksum::Bad);

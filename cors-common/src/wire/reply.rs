@@ -30,6 +30,9 @@ pub struct TcpFields {
     pub option_words: usize,
 }
 
+/// The longest headers: IPv6, TCP and 12 bytes of options.
+pub const HEADERS_MAX: usize = IPV6_LEN + TCP_LEN + 12;
+
 /// Where the TCP header is in a [`Reply`], in words. The IP header ends there, whichever it is.
 const TCP_AT: usize = (IPV6_LEN + PAD) / 4;
 /// What brings the payload to a multiple of 8.

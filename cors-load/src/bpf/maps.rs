@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use cors_common::{
-    wire::{reply::Headers, segment::Segment},
+    wire::{reply, segment::Segment},
     zero::Zero,
 };
 use cors_load::{
@@ -62,7 +62,7 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) piece: Piece,
-    pub(crate) headers: Headers,
+    pub(crate) headers: reply::Reply,
     pub(crate) segment: Segment,
     pub(crate) zero: Zero,
 }

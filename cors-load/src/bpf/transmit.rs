@@ -11,7 +11,7 @@ use aya_ebpf::{
 use cors_common::{
     checksum::Sum,
     wire::{
-        reply::{HEADERS_MAX, TcpFields, headers_len},
+        reply::{HEADERS_MAX, Reply, TcpFields, headers_len},
         segment::{Address, ETH_LEN, Family, Segment, Tuple, flags},
     },
 };
@@ -134,15 +134,19 @@ fn try_transmit(
         flags: 0,
     };
     let body_sum = request.map_or(Sum::ZERO, |request| Sum::folded(request.sum));
-    scratch.headers.write(segment, &tcp, body_len, body_sum);
+    scratch.headers.write_headers(segment, &tcp, body_len, body_sum);
     let headers_len = scratch.zero.bounded(headers_len, HEADERS_MAX)?;
-    let headers = scratch.headers.0.as_ptr().cast_mut().cast();
+    let headers = core::ptr::from_mut(&mut scratch.headers).cast::<u8>();
     // SAFETY: the link header has 16 bytes, the headers HEADERS_MAX, the request REQUEST_MAX; the
     // helper checks the packet's bounds.
     unsafe {
+        let headers = match family {
+            Family::V4 => headers.add(Reply::start(Family::V4)),
+            Family::V6 => headers.add(Reply::start(Family::V6)),
+        };
         let link = config.link.as_ptr().cast_mut().cast();
         if bpf_xdp_store_bytes(ctx.ctx, 0, link, ETH_LEN as u32) != 0
-            || bpf_xdp_store_bytes(ctx.ctx, ETH_LEN as u32, headers, headers_len as u32) != 0
+            || bpf_xdp_store_bytes(ctx.ctx, ETH_LEN as u32, headers.cast(), headers_len as u32) != 0
         {
             return None;
         }
