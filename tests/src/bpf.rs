@@ -9,6 +9,7 @@ pub(crate) const BPF_MAP_CREATE: libc::c_long = 0;
 pub(crate) const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 pub(crate) const BPF_PROG_LOAD: libc::c_long = 5;
 pub(crate) const BPF_OBJ_PIN: libc::c_long = 6;
+pub(crate) const BPF_PROG_TEST_RUN: libc::c_long = 10;
 pub(crate) const BPF_PROG_QUERY: libc::c_long = 16;
 pub(crate) const BPF_LINK_CREATE: libc::c_long = 28;
 pub(crate) const BPF_ENABLE_STATS: libc::c_long = 32;
@@ -21,6 +22,7 @@ pub(crate) const BPF_PROG_TYPE_XDP: u32 = 6;
 pub(crate) const BPF_XDP: u32 = 37;
 pub(crate) const BPF_TCX_INGRESS: u32 = 46;
 pub(crate) const BPF_TCX_EGRESS: u32 = 47;
+pub(crate) const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 pub(crate) const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// The part of `union bpf_attr` for `BPF_MAP_CREATE` up to the flags.
@@ -59,6 +61,28 @@ pub(crate) struct ProgLoad {
     pub(crate) prog_name: [u8; 16],
     pub(crate) prog_ifindex: u32,
     pub(crate) expected_attach_type: u32,
+}
+
+/// The part of `union bpf_attr` for `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct TestRun {
+    pub(crate) prog_fd: RawFd,
+    pub(crate) retval: u32,
+    pub(crate) data_size_in: u32,
+    pub(crate) data_size_out: u32,
+    pub(crate) data_in: u64,
+    pub(crate) data_out: u64,
+    pub(crate) repeat: u32,
+    pub(crate) duration: u32,
+    pub(crate) ctx_size_in: u32,
+    pub(crate) ctx_size_out: u32,
+    pub(crate) ctx_in: u64,
+    pub(crate) ctx_out: u64,
+    pub(crate) flags: u32,
+    pub(crate) cpu: u32,
+    pub(crate) batch_size: u32,
+    pub(crate) pad: u32,
 }
 
 /// The part of `union bpf_attr` for `BPF_OBJ_PIN` up to the flags.

@@ -26,8 +26,11 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test there is, end-to-end ones included (needs root)
     Test(test::Options),
-    /// Measure capacity, cost and throughput, in network namespaces (needs root)
+    /// Measure it beside other servers, in network namespaces (needs root)
     Bench(bench::Options),
+    /// Be one of those servers: hyper, on port 80
+    #[command(hide = true)]
+    ServeHyper,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::ServeHyper => bench::hyper_peer::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

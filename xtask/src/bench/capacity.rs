@@ -67,6 +67,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
     Ok(Outcome {
         rows: rows(&one, &large),
         notes: Vec::new(),
+        charts: Vec::new(),
         samples: Value::Object(samples.into_iter().collect()),
     })
 }

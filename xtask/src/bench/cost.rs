@@ -61,6 +61,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
              checked. With the large policy each request is for another host, origin and policy.",
             preflight(0, &origin(0, 0)).len(),
         )],
+        charts: Vec::new(),
         samples: json!({
             "one_ns": Value::from(&of_one),
             "large_ns": Value::from(&of_large),

@@ -3,8 +3,10 @@
 use std::fs;
 
 use nix::sys::utsname::uname;
+use serde::{Deserialize, Serialize};
 
 /// The machine, as far as it bears on the figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
     pub(super) cpu: String,
     pub(super) cores: usize,

@@ -21,15 +21,24 @@ use crate::{
 };
 
 mod capacity;
+mod chart;
 mod cost;
+pub(crate) mod hyper_peer;
 mod machine;
+mod peer;
+mod peers;
 mod policy;
+mod programs;
+mod progress;
 mod report;
+mod rig;
 mod samples;
 mod sink;
 mod throughput;
 
+use chart::Chart;
 use machine::Machine;
+use peer::Peer;
 use report::{Report, Row};
 
 #[derive(Args)]
@@ -37,19 +46,29 @@ pub(crate) struct Options {
     /// Run only this scenario; may be repeated
     #[arg(long = "scenario", value_enum, value_name = "NAME")]
     scenarios: Vec<Scenario>,
+    /// Of the servers that are compared only this one, besides cors-edge; may be repeated
+    #[arg(long = "peer", value_enum, value_name = "NAME")]
+    peers: Vec<Peer>,
     /// Fewer and shorter runs: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
     /// Write every sample into this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put the table into README.md, and every sample into docs/bench
-    #[arg(long, conflicts_with_all = ["scenarios", "quick"])]
-    write_readme: bool,
+    /// Write README.md's table, docs/benchmarks.md with its plots, and every sample into docs/bench
+    #[arg(long)]
+    write_docs: bool,
+    /// Measure nothing: make those pages again, of the samples that are kept
+    #[arg(long, conflicts_with_all = ["scenarios", "peers", "quick", "json", "write_docs"])]
+    render: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scenario {
+    /// Rates, costs and waiting beside other servers
+    Peers,
+    /// The time in the driver's program, beside that of a bare bounce
+    Programs,
     /// How long a policy of 100,000 origins takes to check and to load
     Capacity,
     /// What a preflight costs in the driver, with a small and with a large policy
@@ -62,6 +81,8 @@ enum Scenario {
 struct Plan {
     quick: bool,
     agent: PathBuf,
+    /// Besides cors-edge; none: all.
+    peers: Vec<Peer>,
 }
 
 impl Plan {
@@ -69,14 +90,24 @@ impl Plan {
     const fn pick(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
+
+    /// The product, and whom it is compared with.
+    fn peers(&self) -> Vec<Peer> {
+        let chosen = |peer: &Peer| *peer == Peer::CorsEdge || self.peers.contains(peer);
+        let all = Peer::value_variants().iter().copied();
+        if self.peers.is_empty() { all.collect() } else { all.filter(chosen).collect() }
+    }
 }
 
 /// What a scenario found.
+#[derive(Default)]
 struct Outcome {
     /// For the table.
     rows: Vec<Row>,
     /// What a reader of the rows must know.
     notes: Vec<String>,
+    /// Plots.
+    charts: Vec<Chart>,
     /// Every sample.
     samples: Value,
 }
@@ -84,6 +115,8 @@ struct Outcome {
 impl Scenario {
     fn name(self) -> &'static str {
         match self {
+            Self::Peers => "peers",
+            Self::Programs => "programs",
             Self::Capacity => "capacity",
             Self::Cost => "cost",
             Self::Throughput => "throughput",
@@ -92,6 +125,8 @@ impl Scenario {
 
     fn play(self, plan: &Plan) -> Result<Outcome> {
         match self {
+            Self::Peers => peers::run(plan),
+            Self::Programs => programs::run(plan),
             Self::Capacity => capacity::run(plan),
             Self::Cost => cost::run(plan),
             Self::Throughput => throughput::run(plan),
@@ -100,6 +135,9 @@ impl Scenario {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.render {
+        return Report::kept()?.render();
+    }
     if !is_root() {
         bail!(
             "the benchmarks make network namespaces and load programs into the kernel, which only \
@@ -108,7 +146,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     setup::prepare(Purpose::Bench)?;
     build_agent()?;
-    let plan = Plan { quick: options.quick, agent: agent() };
+    let plan = Plan { quick: options.quick, agent: agent(), peers: options.peers.clone() };
     let scenarios = match &*options.scenarios {
         [] => Scenario::value_variants(),
         some => some,
@@ -122,9 +160,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("{}", report.markdown());
     if let Some(path) = &options.json {
-        fs::write(path, report.json()).with_context(|| path.display().to_string())?;
+        fs::write(path, report.json()?).with_context(|| path.display().to_string())?;
     }
-    if options.write_readme {
+    if options.write_docs {
         report.keep()?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
+use anyhow::{Context as _, Result};
 use cors_tests::policy::{head, preflight_headers};
 
 /// How large a policy is.
@@ -20,9 +21,18 @@ impl Size {
     /// A hundred thousand origins.
     pub(super) const LARGE: Self = Self { policies: 1000, origins: 100 };
 
+    /// A thousand.
+    pub(super) const THOUSAND: Self = Self { policies: 10, origins: 100 };
+
     /// A policy file that protects this socket.
     pub(super) fn file(self, listen: SocketAddr) -> String {
-        let mut text = format!("[server]\nlisten = [{:?}]\n", listen.to_string());
+        self.file_for(&[listen])
+    }
+
+    /// A policy file that protects these sockets.
+    pub(super) fn file_for(self, listen: &[SocketAddr]) -> String {
+        let listen: Vec<_> = listen.iter().map(|at| format!("{:?}", at.to_string())).collect();
+        let mut text = format!("[server]\nlisten = [{}]\n", listen.join(", "));
         for policy in 0..self.policies {
             // Writing to a string cannot fail, here and below.
             let _ = write!(
@@ -63,6 +73,42 @@ pub(super) fn preflight(policy: u64, origin: &str) -> Vec<u8> {
     head("OPTIONS /v1/orders/17 HTTP/1.1", &headers)
 }
 
+/// So many preflights at most are asked in turn: more would fill the caches with what the load
+/// compares with.
+const ASKED_MAX: u64 = 1024;
+
+/// Preflights spread evenly over all that a policy allows, each of so many bytes.
+pub(super) fn preflights(size: Size, bytes: usize) -> Result<Vec<Vec<u8>>> {
+    let all = size.policies * size.origins;
+    let asked = all.min(ASKED_MAX);
+    let step = all / asked;
+    (0..asked)
+        .map(|n| {
+            let (policy, origin) = (n * step / size.origins, n * step % size.origins);
+            sized(&preflight(policy, &self::origin(policy, origin)), bytes)
+        })
+        .collect()
+}
+
+/// The same head, longer or shorter by what says nothing: without what only some browsers send, and
+/// with a longer name of the browser.
+pub(super) fn sized(head: &[u8], bytes: usize) -> Result<Vec<u8>> {
+    const UNNEEDED: [&str; 4] = ["Sec-Fetch-", "Accept-Language", "Accept-Encoding", "Referer"];
+    const NAMED: &str = "User-Agent: ";
+    let mut lines: Vec<String> =
+        str::from_utf8(head)?.split_inclusive("\r\n").map(str::to_owned).collect();
+    let length = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
+    for name in UNNEEDED {
+        if length(&lines) > bytes {
+            lines.retain(|line| !line.starts_with(name));
+        }
+    }
+    let missing = bytes.checked_sub(length(&lines)).context("a head cannot be as short as that")?;
+    let agent = lines.iter_mut().find(|line| line.starts_with(NAMED)).context("no User-Agent")?;
+    agent.insert_str(NAMED.len(), &"x".repeat(missing));
+    Ok(lines.concat().into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +121,20 @@ mod tests {
         let last = String::from_utf8(last).expect("text");
         assert!(last.contains("\r\nHost: api-0999.example.com\r\n"), "{last}");
         assert!(last.contains("\r\nOrigin: https://app-99.tenant-0999.customers."), "{last}");
+    }
+
+    #[test]
+    fn heads_are_as_long_as_they_are_to_be() {
+        for bytes in [385, 519, 826] {
+            let heads = preflights(Size::THOUSAND, bytes).expect("possible");
+            assert_eq!(heads.len(), 1000);
+            for head in heads {
+                assert_eq!(head.len(), bytes);
+                let text = String::from_utf8(head).expect("text");
+                assert!(text.contains("\r\nOrigin: https://app-") && text.ends_with("\r\n\r\n"));
+            }
+        }
+        assert!(preflights(Size::ONE, 100).is_err());
     }
 
     #[test]

@@ -11,6 +11,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// The last one.
+    pub(super) fn last(&self) -> f64 {
+        self.0.last().copied().unwrap_or(f64::NAN)
+    }
+
     /// The middle one; of an even number the mean of the two in the middle.
     pub(super) fn median(&self) -> f64 {
         let sorted = self.sorted();
@@ -34,6 +39,12 @@ impl Samples {
             return "n/a".to_owned();
         };
         format!("{:.decimals$}{unit} ({min:.decimals$}–{max:.decimals$})", self.median())
+    }
+
+    /// The least and the largest.
+    pub(super) fn ends(&self) -> (f64, f64) {
+        let sorted = self.sorted();
+        (sorted.first().copied().unwrap_or(f64::NAN), sorted.last().copied().unwrap_or(f64::NAN))
     }
 
     fn sorted(&self) -> Vec<f64> {

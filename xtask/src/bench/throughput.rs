@@ -63,6 +63,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
              64 KiB packets. Rates of a veth are no card's."
                 .to_owned(),
         ],
+        charts: Vec::new(),
         samples: Value::Object(samples),
     })
 }

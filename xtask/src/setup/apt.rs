@@ -31,7 +31,12 @@ const TEST: &[Need] = &[
     need("chromium-headless-shell", "chromium-headless-shell"),
     need("setpriv", "util-linux"),
 ];
-const BENCH: &[Need] = &[need("nginx", "nginx-light"), need("ethtool", "ethtool")];
+const BENCH: &[Need] = &[
+    need("nginx", "nginx-light"),
+    need("haproxy", "haproxy"),
+    need("ethtool", "ethtool"),
+    need("chrt", "util-linux"),
+];
 
 /// Installs the packages whose programs are missing.
 pub(super) fn packages_for(purpose: Purpose) -> Result<()> {

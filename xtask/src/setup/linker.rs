@@ -19,7 +19,8 @@ use crate::shell::{cargo, output, run, say};
 /// The last release that finds its LLVM beside rustc; later ones want a system LLVM.
 pub(super) const VERSION: &str = "0.10.3";
 
-fn cache() -> PathBuf {
+/// Where the project keeps what it installs for itself.
+pub(super) fn cache() -> PathBuf {
     env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute())

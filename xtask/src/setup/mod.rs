@@ -12,6 +12,7 @@ use crate::shell::say;
 mod apt;
 mod compiler;
 mod linker;
+pub(crate) mod pypi;
 mod record;
 
 pub(crate) use compiler::Choice;
@@ -39,7 +40,11 @@ pub(crate) enum Purpose {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     toolchain(options.toolchain)?;
-    apt::packages_for(options.purpose)
+    apt::packages_for(options.purpose)?;
+    if options.purpose == Purpose::Bench {
+        pypi::install()?;
+    }
+    Ok(())
 }
 
 /// The same, as a first step of another verb.
