@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Fewer and shorter runs: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
+    /// Measure this build of the agent, instead of building one
+    #[arg(long, value_name = "PROGRAM")]
+    agent: Option<PathBuf>,
     /// Write every sample into this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -59,7 +62,7 @@ pub(crate) struct Options {
     #[arg(long)]
     write_docs: bool,
     /// Measure nothing: make those pages again, of the samples that are kept
-    #[arg(long, conflicts_with_all = ["scenarios", "peers", "quick", "json", "write_docs"])]
+    #[arg(long, conflicts_with_all = ["scenarios", "peers", "quick", "agent", "json", "write_docs"])]
     render: bool,
 }
 
@@ -145,8 +148,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     setup::prepare(Purpose::Bench)?;
-    build_agent()?;
-    let plan = Plan { quick: options.quick, agent: agent(), peers: options.peers.clone() };
+    let agent = if let Some(program) = &options.agent {
+        program.canonicalize().with_context(|| program.display().to_string())?
+    } else {
+        build_agent()?;
+        agent()
+    };
+    let plan = Plan { quick: options.quick, agent, peers: options.peers.clone() };
     let scenarios = match &*options.scenarios {
         [] => Scenario::value_variants(),
         some => some,
@@ -158,7 +166,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let outcome = scenario.play(&plan).with_context(|| scenario.name())?;
         report.add(scenario.name(), outcome);
     }
-    println!("{}", report.markdown());
+    println!("{}", report.markdown(false));
     if let Some(path) = &options.json {
         fs::write(path, report.json()?).with_context(|| path.display().to_string())?;
     }

@@ -87,12 +87,12 @@ impl Report {
         self.samples.insert(scenario.to_owned(), samples);
     }
 
-    /// All tables, each with what to know below.
-    pub(super) fn markdown(&self) -> String {
+    /// All tables, each with what to know below, and with links to the plots.
+    pub(super) fn markdown(&self, plots: bool) -> String {
         let mut text = self.first_line();
         for Section { scenario, rows, notes, charts } in &self.sections {
             let _ = write!(text, "\n\n## {scenario}\n");
-            for chart in charts {
+            for chart in charts.iter().filter(|_| plots) {
                 let _ = write!(text, "\n![{}](bench/{}.svg)\n", chart.title, chart.name);
             }
             if !rows.is_empty() {
@@ -141,7 +141,7 @@ impl Report {
         let page = format!(
             "# Benchmarks\n\nWritten by `cargo xtask bench --write-docs` from \
              [every sample](bench/results.json); [how it is measured](benchmarking.md).\n\n{}",
-            self.markdown()
+            self.markdown(true)
         );
         fs::write(workspace().join(PAGE), page)?;
         for chart in self.sections.iter().flat_map(|section| &section.charts) {
@@ -196,8 +196,8 @@ mod tests {
         let outcome = Outcome { rows, ..Outcome::default() };
         report.add("first", outcome);
         let again: Report = serde_json::from_str(&report.json().expect("text")).expect("the same");
-        assert_eq!(again.markdown(), report.markdown());
-        assert!(report.markdown().contains("## first\n"));
+        assert_eq!(again.markdown(true), report.markdown(true));
+        assert!(report.markdown(true).contains("## first\n"));
         assert!(report.summary().contains("| a | 1 | ≤ 2: yes |\n"));
         assert!(!report.summary().contains("| b |"));
     }
