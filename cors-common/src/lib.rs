@@ -13,6 +13,7 @@
 //! | [`tcp`] | what happens to this segment? |
 //! | [`head`] | is the payload exactly one preflight that tier 1 may read? |
 //! | [`policy`] | does the policy allow it, and what is the answer? |
+//! | [`framing`] | where do requests begin and end on a connection? |
 //! | [`exit`] | under which name is the outcome counted? |
 #![no_std]
 #![deny(unsafe_code)]
@@ -23,6 +24,7 @@ extern crate std;
 pub mod checksum;
 pub mod cookie;
 pub mod exit;
+pub mod framing;
 pub mod head;
 pub mod kfunc;
 pub mod policy;

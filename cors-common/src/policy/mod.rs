@@ -12,6 +12,7 @@ pub mod image;
 pub mod memo;
 mod origin;
 mod path;
+mod piecewise;
 mod request;
 
 use crate::{
@@ -25,6 +26,7 @@ pub use host::find_host;
 pub use image::{Image, Policy};
 pub use origin::check_origin;
 pub use path::{PREFIX_SEGMENTS_MAX, find_policy};
+pub use piecewise::{header_allowed, policy_of};
 pub use request::{NAME_MAX, NAMES_MAX, check_headers, check_method};
 
 /// The longest `Origin` that is answered: scheme, `://`, host and port at their limits.

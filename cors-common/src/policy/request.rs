@@ -146,7 +146,7 @@ fn is_behind(head: &Head, before: Span, name: Span) -> bool {
 }
 
 #[inline(always)]
-fn name_allowed<I: Image>(
+pub(super) fn name_allowed<I: Image>(
     image: I,
     slot: &Slot,
     policy: &Policy,

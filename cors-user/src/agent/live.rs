@@ -99,7 +99,7 @@ impl Agent {
         } = setup;
         let config = Arc::new(config);
         let mut startup = Startup { file_us, ..Startup::default() };
-        if config.server.upstream.is_some() {
+        if config.server.proxy.is_some() {
             return Err(RunError::Proxy);
         }
         let interfaces = interfaces(&named, &config);

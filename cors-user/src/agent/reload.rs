@@ -258,8 +258,9 @@ impl Agent {
 
     /// Whether `[server]` can become what a file says while the agent runs.
     fn check_server(&self, config: &Config) -> Result<(), Refused> {
-        if config.server.upstream != self.policy.config.server.upstream {
-            let reason = "`upstream` cannot change while the agent runs: restart it";
+        if config.server.proxy != self.policy.config.server.proxy {
+            let reason = "`upstream` cannot change while the agent runs, nor what else is said \
+                          of the proxy: restart it";
             return Err(Refused::because(reason));
         }
         if config.admin != self.policy.config.admin {

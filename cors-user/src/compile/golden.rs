@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use cors_common::{head::HEAD_MAX, policy::DRIVER_TEXT_MAX};
 
 use crate::config::model::{
-    Config, Methods, OriginPattern, Origins, Policy, WildcardPort, WildcardScheme,
+    Config, Methods, OriginPattern, Origins, Policy, Validate, WildcardPort, WildcardScheme,
 };
 
 /// A request and what must come of it.
@@ -61,6 +61,10 @@ pub fn derive(config: &Config) -> Vec<Golden> {
 }
 
 fn of_policy(policy: &Policy, has_free_host: bool) -> Vec<Golden> {
+    // The driver leaves it alone, and what a static answer allows it does not judge.
+    if policy.conduct.is_made_to_measure() || policy.conduct.validate == Validate::Static {
+        return Vec::new();
+    }
     let host = match policy.hosts.first() {
         Some(host) => host.as_str(),
         None if has_free_host => NO_HOST,

@@ -69,8 +69,26 @@ pub struct Summary {
     pub digest: u64,
 }
 
-/// Compiles a policy file.
+/// Compiles a policy file for the driver.
+///
+/// A policy whose answers are made to measure has no origin there: the driver has only answers that
+/// are ready, and leaves its preflights to the slow path.
 pub fn compile(config: &Config, limits: Limits) -> Result<Image, CompileError> {
+    image(config, limits, |policy| !policy.conduct.is_made_to_measure())
+}
+
+/// Compiles a policy file for the slow path: the same, but for the policies that the driver leaves
+/// to it.
+pub fn compile_for_slow_path(config: &Config, limits: Limits) -> Result<Image, CompileError> {
+    image(config, limits, |_| true)
+}
+
+/// Compiles a policy file; origins are only in it of policies that are `asked` about them here.
+fn image(
+    config: &Config,
+    limits: Limits,
+    asked: fn(&model::Policy) -> bool,
+) -> Result<Image, CompileError> {
     let policies = config.policies.len();
     if policies > limits.policies as usize {
         return Err(CompileError::Policies { needed: policies, available: limits.policies });
@@ -79,7 +97,7 @@ pub fn compile(config: &Config, limits: Limits) -> Result<Image, CompileError> {
     let mut sets = Sets::default();
     let mut entries = Vec::with_capacity(policies);
     for policy in &config.policies {
-        entries.push(entry(policy, &mut sets, &mut facts)?);
+        entries.push(entry(policy, asked(policy), &mut sets, &mut facts)?);
     }
     let any_host = groups::add(&config.policies, &mut facts)?;
     let facts_count = facts.len();
@@ -108,10 +126,12 @@ pub fn compile(config: &Config, limits: Limits) -> Result<Image, CompileError> {
 /// One policy, and the facts about what it allows.
 fn entry(
     policy: &model::Policy,
+    asked: bool,
     sets: &mut Sets,
     facts: &mut Vec<Fact>,
 ) -> Result<Policy, CompileError> {
     let origins = origins::compile(policy)?;
+    let origins = if asked { origins } else { origins::Compiled::default() };
     let mut flags = origins.flags;
     let methods = match &policy.methods {
         model::Methods::Any => {
@@ -122,6 +142,9 @@ fn entry(
     };
     if policy.headers.any {
         flags |= flag::ANY_HEADER;
+    }
+    if policy.conduct.validate == model::Validate::Static {
+        flags |= flag::ANY_METHOD | flag::ANY_HEADER;
     }
     let headers = members(policy, Kind::Header, "header", &policy.headers.names)?;
     let reply = reply::reply(policy)?;

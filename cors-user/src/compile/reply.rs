@@ -8,6 +8,8 @@
 //! Access-Control-Allow-Methods: PUT, PATCH     ; the whole list (it primes the browser's cache)
 //! Access-Control-Allow-Headers: content-type   ; the whole list
 //! Access-Control-Max-Age: 600                  ; where the policy says so
+//! Content-Length: 0                            ; of a 200, where the policy says so
+//! Access-Control-Expose-Headers: x-request-id  ; where the policy says so
 //! Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers
 //! Access-Control-Allow-Origin:                 ; `*`, or the engine adds the origin
 //! ```
@@ -17,7 +19,7 @@
 use cors_common::{checksum::Sum, policy::image::REPLY_MAX, state::DATE_LEN};
 
 use super::{error::CompileError, origins::echoed};
-use crate::config::model::{Methods, Policy};
+use crate::config::model::{Expose, Methods, Policy, Success};
 
 /// The first piece of a reply, as a policy's entry has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,17 +36,27 @@ pub(super) struct Reply {
 
 /// The reply of a policy.
 pub(super) fn reply(policy: &Policy) -> Result<Reply, CompileError> {
-    let mut text = "HTTP/1.1 204 No Content\r\nDate: ".to_owned();
+    let status = match policy.conduct.success {
+        Success::NoContent => "204 No Content",
+        Success::Ok => "200 OK",
+    };
+    let mut text = format!("HTTP/1.1 {status}\r\nDate: ");
     let date_at = text.len() as u32;
     text.extend(['\0'; DATE_LEN]);
     if policy.allow_credentials {
         text += "\r\nAccess-Control-Allow-Credentials: true";
     }
-    add_list(&mut text, "Methods", &methods(policy));
-    add_list(&mut text, "Headers", &headers(policy));
+    add_list(&mut text, "Access-Control-Allow-Methods", &methods(policy));
+    add_list(&mut text, "Access-Control-Allow-Headers", &headers(policy));
     if let Some(seconds) = policy.max_age {
         text += "\r\nAccess-Control-Max-Age: ";
         text += &seconds.to_string();
+    }
+    if policy.conduct.success == Success::Ok {
+        text += "\r\nContent-Length: 0";
+    }
+    if policy.conduct.expose_on_preflight {
+        add_list(&mut text, "Access-Control-Expose-Headers", &exposed(policy));
     }
     text += "\r\nVary: ";
     if echoed(policy) {
@@ -76,10 +88,17 @@ fn headers(policy: &Policy) -> Vec<&str> {
     any.into_iter().chain(policy.headers.names.iter().map(String::as_str)).collect()
 }
 
+fn exposed(policy: &Policy) -> Vec<&str> {
+    match &policy.expose {
+        Expose::Any => vec!["*"],
+        Expose::List(names) => names.iter().map(String::as_str).collect(),
+    }
+}
+
 /// Adds a header with a list; an empty one is left out.
-fn add_list(text: &mut String, what: &str, items: &[&str]) {
+fn add_list(text: &mut String, name: &str, items: &[&str]) {
     if !items.is_empty() {
-        text.extend(["\r\nAccess-Control-Allow-", what, ": ", &items.join(", ")]);
+        text.extend(["\r\n", name, ": ", &items.join(", ")]);
     }
 }
 

@@ -11,6 +11,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 mod admin;
+mod conduct;
 mod conflict;
 mod cover;
 mod danger;
@@ -23,6 +24,7 @@ mod names;
 mod nearest;
 mod origin;
 pub mod problem;
+mod proxy;
 mod raw;
 pub mod report;
 mod server;

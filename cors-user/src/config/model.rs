@@ -5,6 +5,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub use super::conduct::{Advertise, Conduct, Success, Validate};
+pub use super::proxy::{Certificate, CorsHeaders, Limits, Proxy, Timeouts, Tls, Upstream};
+
 /// A whole, valid policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -23,8 +26,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Interfaces named in the file; the command line may name others.
     pub interfaces: Vec<String>,
-    /// Where the proxy forwards to; absent in sidecar mode.
-    pub upstream: Option<String>,
+    /// What the proxy does; absent in sidecar mode.
+    pub proxy: Option<Proxy>,
 }
 
 /// Where the agent tells its metrics and its health.
@@ -70,6 +73,8 @@ pub struct Policy {
     pub allow_credentials: bool,
     /// `Access-Control-Max-Age`, in seconds; absent: the header is left out.
     pub max_age: Option<u32>,
+    /// How its answers look beyond what they say.
+    pub conduct: Conduct,
 }
 
 /// `allow_origins`.

@@ -9,6 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::problem::{At, Problems, Reason};
+use super::proxy;
 use super::syntax::{self, excerpt};
 
 /// A whole file.
@@ -29,7 +30,43 @@ pub(super) struct Raw {
 pub(super) struct Server {
     pub(super) listen: Field<List<String>>,
     pub(super) interface: Field<List<String>>,
-    pub(super) upstream: Field<String>,
+    pub(super) upstream: Field<List<String>>,
+    pub(super) upstream_cors_headers: Field<String>,
+    pub(super) proxy_protocol: Field<bool>,
+    pub(super) trusted_proxies: Field<List<String>>,
+    pub(super) tls: Field<Tls>,
+    pub(super) limits: Field<Vec<Number>>,
+    pub(super) timeouts: Field<Vec<Number>>,
+}
+
+/// `[server.tls]`.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) listen: Field<List<String>>,
+    pub(super) certificates: Field<List<Certificate>>,
+}
+
+/// An element of `certificates`.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) chain: Field<String>,
+    pub(super) key: Field<String>,
+}
+
+/// A key of a table in which every value is a whole number.
+#[derive(Debug)]
+pub(super) struct Number {
+    pub(super) key: &'static str,
+    pub(super) value: Field<String>,
+}
+
+/// `[policy.preflight]`.
+#[derive(Debug)]
+pub(super) struct Preflight {
+    pub(super) success_status: Field<String>,
+    pub(super) denied_status: Field<String>,
+    pub(super) validate: Field<String>,
+    pub(super) advertise: Field<String>,
 }
 
 /// `[admin]`.
@@ -51,6 +88,9 @@ pub(super) struct Policy {
     /// In decimal, as integers of TOML have no upper bound.
     pub(super) max_age: Field<String>,
     pub(super) dangerously_allow: Field<List<String>>,
+    pub(super) preflight: Field<Preflight>,
+    pub(super) compat: Field<String>,
+    pub(super) enforce: Field<bool>,
 }
 
 /// `match` of a policy.
@@ -96,8 +136,20 @@ impl<T> Field<T> {
 }
 
 const ROOT: &[&str] = &["server", "admin", "policy"];
-const SERVER: &[&str] = &["listen", "interface", "upstream"];
+const SERVER: &[&str] = &[
+    "listen",
+    "interface",
+    "upstream",
+    "upstream_cors_headers",
+    "proxy_protocol",
+    "trusted_proxies",
+    "tls",
+    "limits",
+    "timeouts",
+];
 const ADMIN: &[&str] = &["listen"];
+const TLS: &[&str] = &["listen", "certificates"];
+const CERTIFICATE: &[&str] = &["chain", "key"];
 const POLICY: &[&str] = &[
     "name",
     "match",
@@ -108,9 +160,15 @@ const POLICY: &[&str] = &[
     "allow_credentials",
     "max_age",
     "dangerously_allow",
+    "preflight",
+    "compat",
+    "enforce",
 ];
+const PREFLIGHT: &[&str] = &["success_status", "denied_status", "validate", "advertise"];
 const MATCH: &[&str] = &["hosts", "path_prefix"];
 
+const FLAG: &str = "expected true or false";
+const INTEGER: &str = "expected a whole number, without quotes and without a unit";
 const TEXT: &str = "expected a string in quotes";
 const LIST: &str = "expected a list of strings: write [\"…\", \"…\"], also for a single one";
 
@@ -132,7 +190,86 @@ fn server(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Optio
     Some(Server {
         listen: table.field("listen", LIST, texts),
         interface: table.field("interface", LIST, texts),
-        upstream: table.field("upstream", TEXT, text),
+        upstream: table.field("upstream", TEXT, text_or_texts),
+        upstream_cors_headers: table.field("upstream_cors_headers", TEXT, text),
+        proxy_protocol: table.field("proxy_protocol", FLAG, flag),
+        trusted_proxies: table.field("trusted_proxies", LIST, texts),
+        tls: table.field("tls", "expected a table: start it with [server.tls]", tls),
+        limits: table.field("limits", "expected a table: start it with [server.limits]", limits),
+        timeouts: table.field(
+            "timeouts",
+            "expected a table: start it with [server.timeouts]",
+            timeouts,
+        ),
+    })
+}
+
+fn tls(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Tls> {
+    const HINT: &str = "expected a list of tables: write [{ chain = \"…\", key = \"…\" }]";
+    let mut table = reader.table(path.to_owned(), value.as_table()?, TLS);
+    Some(Tls {
+        listen: table.field("listen", LIST, texts),
+        certificates: table.field("certificates", HINT, |value, path, reader| {
+            list(value, path, reader, HINT, certificate)
+        }),
+    })
+}
+
+fn certificate(
+    value: &DeValue<'_>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Certificate> {
+    let mut table = reader.table(path.to_owned(), value.as_table()?, CERTIFICATE);
+    Some(Certificate {
+        chain: table.field("chain", TEXT, text),
+        key: table.field("key", TEXT, text),
+    })
+}
+
+fn limits(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Vec<Number>> {
+    numbers(value, path, reader, proxy::LIMITS)
+}
+
+fn timeouts(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Vec<Number>> {
+    numbers(value, path, reader, proxy::TIMEOUTS)
+}
+
+fn numbers(
+    value: &DeValue<'_>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+    keys: &[&'static str],
+) -> Option<Vec<Number>> {
+    let mut table = reader.table(path.to_owned(), value.as_table()?, keys);
+    let number = |key: &&'static str| Number { key, value: table.field(key, INTEGER, integer) };
+    Some(keys.iter().map(number).collect())
+}
+
+/// A list, or a single text in its place.
+fn text_or_texts(
+    value: &DeValue<'_>,
+    path: &str,
+    reader: &mut Reader<'_, '_>,
+) -> Option<List<String>> {
+    match value.as_str() {
+        None => texts(value, path, reader),
+        // Where it is in the text the field knows.
+        Some(text) => {
+            let item = At { path: path.to_owned(), span: 0..0, value: text.to_owned() };
+            Some(List { items: vec![item], is_empty: false })
+        }
+    }
+}
+
+fn preflight(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Option<Preflight> {
+    const STATUS: &str = "expected a status, as a number without quotes";
+    let mut table = reader.table(path.to_owned(), value.as_table()?, PREFLIGHT);
+    Some(Preflight {
+        success_status: table.field("success_status", STATUS, integer),
+        denied_status: table.field("denied_status", STATUS, integer),
+        validate: table.field("validate", TEXT, text),
+        advertise: table.field("advertise", TEXT, text),
     })
 }
 
@@ -158,13 +295,20 @@ fn policy(value: &DeValue<'_>, path: &str, reader: &mut Reader<'_, '_>) -> Optio
         allow_methods: table.field("allow_methods", LIST, texts),
         allow_headers: table.field("allow_headers", LIST, texts),
         expose_headers: table.field("expose_headers", LIST, texts),
-        allow_credentials: table.field("allow_credentials", "expected true or false", flag),
+        allow_credentials: table.field("allow_credentials", FLAG, flag),
         max_age: table.field(
             "max_age",
             "expected a whole number of seconds, without quotes and without a unit",
             integer,
         ),
         dangerously_allow: table.field("dangerously_allow", LIST, texts),
+        preflight: table.field(
+            "preflight",
+            "expected a table: start it with [policy.preflight]",
+            preflight,
+        ),
+        compat: table.field("compat", TEXT, text),
+        enforce: table.field("enforce", FLAG, flag),
     })
 }
 

@@ -6,6 +6,7 @@ use super::host::{self, HostError};
 use super::lists::repeated;
 use super::model;
 use super::problem::{At, Problems, Reason};
+use super::proxy;
 use super::raw::{Field, List, Raw, Server};
 
 /// The longest name of a network interface: the kernel's `IFNAMSIZ` without the NUL.
@@ -28,11 +29,9 @@ enum ListenError {
 
 /// Why a text is no upstream; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum UpstreamError {
-    #[error("write a URL that starts with http://, such as `http://127.0.0.1:8080`")]
+pub(super) enum UpstreamError {
+    #[error("write a URL that starts with http:// or https://, such as `http://127.0.0.1:8080`")]
     Scheme,
-    #[error("the upstream is asked in plain HTTP: write http://")]
-    Https,
     #[error("write only the origin: requests keep their own path and query")]
     Path,
     #[error("write it without user name and password: requests keep their own credentials")]
@@ -45,7 +44,7 @@ enum UpstreamError {
 
 /// Reads `[server]`. What is wrong is left out.
 pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
-    let mut server = model::Server { listen: Vec::new(), interfaces: Vec::new(), upstream: None };
+    let mut server = model::Server { listen: Vec::new(), interfaces: Vec::new(), proxy: None };
     match &raw.server {
         Field::Absent => {
             let start = At { path: String::new(), span: 0..0, value: () };
@@ -55,13 +54,7 @@ pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
         Field::Given(at) => {
             server.listen = listen(at, problems);
             server.interfaces = interfaces(&at.value.interface, problems);
-            server.upstream = at.value.upstream.given().and_then(|at| match upstream(&at.value) {
-                Ok(upstream) => Some(upstream),
-                Err(error) => {
-                    problems.error(at, Reason::Invalid, error.to_string());
-                    None
-                }
-            });
+            server.proxy = proxy::proxy(at, problems);
         }
     }
     server
@@ -83,7 +76,7 @@ fn listen(server: &At<Server>, problems: &mut Problems) -> Vec<SocketAddr> {
     }
 }
 
-fn sockets(list: &[At<String>], problems: &mut Problems) -> Vec<SocketAddr> {
+pub(super) fn sockets(list: &[At<String>], problems: &mut Problems) -> Vec<SocketAddr> {
     let mut sockets: Vec<(SocketAddr, &At<String>)> = Vec::new();
     for at in list {
         match socket(&at.value) {
@@ -163,10 +156,11 @@ fn is_interface(name: &str) -> bool {
         && !name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
 }
 
-fn upstream(text: &str) -> Result<String, UpstreamError> {
-    let Some(rest) = text.strip_prefix("http://") else {
-        let https = text.starts_with("https://");
-        return Err(if https { UpstreamError::Https } else { UpstreamError::Scheme });
+pub(super) fn upstream(text: &str) -> Result<model::Upstream, UpstreamError> {
+    let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        (None, None) => return Err(UpstreamError::Scheme),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '\\']) {
@@ -190,7 +184,8 @@ fn upstream(text: &str) -> Result<String, UpstreamError> {
     if port.is_some_and(|port| !is_port(port)) {
         return Err(UpstreamError::Port);
     }
-    Ok(format!("http://{authority}"))
+    let port = port.and_then(|port| port.parse().ok());
+    Ok(model::Upstream { tls, host: host.to_owned(), port })
 }
 
 #[cfg(test)]
@@ -242,14 +237,15 @@ mod tests {
             ("http://app", "http://app"),
             ("http://[::1]:80", "http://[::1]:80"),
             ("http://[::1]", "http://[::1]"),
+            ("https://app:8443", "https://app:8443"),
         ] {
-            assert_eq!(upstream(text).as_deref(), Ok(expected), "{text}");
+            let upstream = upstream(text).map(|upstream| upstream.to_string());
+            assert_eq!(upstream.as_deref(), Ok(expected), "{text}");
         }
         for (text, expected) in [
             ("", E::Scheme),
             ("127.0.0.1:8080", E::Scheme),
             ("unix:/run/app", E::Scheme),
-            ("https://app", E::Https),
             ("http://app/base", E::Path),
             ("http://app?x", E::Path),
             ("http://app//", E::Path),

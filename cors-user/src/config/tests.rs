@@ -290,7 +290,7 @@ fn the_example_is_valid_and_means_what_it_says() {
     assert_eq!(warnings(EXAMPLE), []);
     let config = config(EXAMPLE);
     assert_eq!(config.server.listen, ["0.0.0.0:80".parse().unwrap()]);
-    assert_eq!((config.server.interfaces, config.server.upstream), (Vec::new(), None));
+    assert_eq!((config.server.interfaces, config.server.proxy), (Vec::new(), None));
     let policy = &config.policies[0];
     assert_eq!(config.policies.len(), 1);
     assert_eq!(policy.name, "api");
@@ -317,7 +317,8 @@ fn what_is_commented_out_in_the_example_is_valid_too() {
     let all = EXAMPLE.replace("# interface", "interface").replace("# upstream", "upstream");
     let config = config(&all);
     assert_eq!(config.server.interfaces, ["eth0"]);
-    assert_eq!(config.server.upstream.as_deref(), Some("http://127.0.0.1:8080"));
+    let proxy = config.server.proxy.unwrap();
+    assert_eq!(proxy.upstreams[0].to_string(), "http://127.0.0.1:8080");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::conduct;
 use super::conflict::Conflicts;
 use super::danger::Permissions;
 use super::matching;
@@ -52,6 +53,8 @@ fn policy(at: &At<Policy>, name: String, problems: &mut Problems) -> model::Poli
     let with_credentials = allow_credentials.then_some(&mut permissions);
     let origins = origins(at, with_credentials, problems);
     permissions.finish(problems);
+    let gateway = conduct::is_gateway(raw, problems);
+    let max_age = raw.max_age.given().and_then(|at| max_age(at, problems));
     model::Policy {
         name,
         hosts: scope.hosts,
@@ -68,7 +71,8 @@ fn policy(at: &At<Policy>, name: String, problems: &mut Problems) -> model::Poli
             lists::expose(list, allow_credentials, problems)
         }),
         allow_credentials,
-        max_age: raw.max_age.given().and_then(|at| max_age(at, problems)),
+        max_age: max_age.or(gateway.then_some(conduct::GATEWAY_MAX_AGE)),
+        conduct: conduct::conduct(raw, gateway, problems),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::model::{
-    Admin, Config, Expose, Methods, OriginPattern, Origins, Policy, WildcardPort, WildcardScheme,
+    Admin, Advertise, Conduct, Config, Expose, Methods, OriginPattern, Origins, Policy, Validate,
+    WildcardPort, WildcardScheme,
 };
 
 /// Keys of the policy file, each with one value; of a list each value by itself.
@@ -21,7 +22,8 @@ pub(super) fn server(config: &Config) -> Values {
         Admin::At(socket) => Some(socket.to_string()),
     };
     values.extend(admin.map(|admin| ("admin", admin)));
-    values.extend(server.upstream.iter().map(|upstream| ("upstream", upstream.clone())));
+    let upstreams = server.proxy.iter().flat_map(|proxy| &proxy.upstreams);
+    values.extend(upstreams.map(|upstream| ("upstream", upstream.to_string())));
     values
 }
 
@@ -37,6 +39,7 @@ pub fn policy(policy: &Policy) -> Values {
         expose,
         allow_credentials,
         max_age,
+        conduct,
     } = policy;
     let mut values = Values::new();
     let mut list = |key: &'static str, items: &[String]| {
@@ -69,7 +72,24 @@ pub fn policy(policy: &Policy) -> Values {
     if let Some(seconds) = max_age {
         values.insert(("max_age", seconds.to_string()));
     }
+    values.extend(said(conduct));
     values
+}
+
+/// What a conduct says beyond the usual.
+fn said(conduct: &Conduct) -> Values {
+    let usual = Conduct::default();
+    let Conduct { success, denied_status, validate, advertise, expose_on_preflight, enforce } =
+        *conduct;
+    let said = [
+        (success != usual.success, "success_status", success.code().to_string()),
+        (denied_status != usual.denied_status, "denied_status", denied_status.to_string()),
+        (validate == Validate::Static, "validate", "static".to_owned()),
+        (advertise == Advertise::Minimal, "advertise", "minimal".to_owned()),
+        (expose_on_preflight, "compat", "gateway-api".to_owned()),
+        (enforce, "enforce", "true".to_owned()),
+    ];
+    said.into_iter().filter(|(is_said, ..)| *is_said).map(|(_, key, value)| (key, value)).collect()
 }
 
 /// A pattern as the policy file has it.

@@ -245,6 +245,6 @@ impl Case<'_> {
     }
 
     fn is_proxy(&self) -> bool {
-        self.file.config.server.upstream.is_some()
+        self.file.config.server.proxy.is_some()
     }
 }

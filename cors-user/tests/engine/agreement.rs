@@ -3,8 +3,8 @@
 use std::{cell::Cell, collections::HashSet};
 
 use cors_user::config::model::{
-    Admin, Config, Expose, Headers, Methods, OriginPattern, Origins, Policy, Server, WildcardPort,
-    WildcardScheme,
+    Admin, Conduct, Config, Expose, Headers, Methods, OriginPattern, Origins, Policy, Server,
+    WildcardPort, WildcardScheme,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
 
@@ -82,6 +82,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             expose: Expose::List(Vec::new()),
             allow_credentials,
             max_age,
+            conduct: Conduct::default(),
         }
     })
 }
@@ -100,7 +101,7 @@ fn config() -> impl Strategy<Value = Config> {
                 kept.push(policy);
             }
         }
-        let server = Server { listen: Vec::new(), interfaces: Vec::new(), upstream: None };
+        let server = Server { listen: Vec::new(), interfaces: Vec::new(), proxy: None };
         Config { server, admin: Admin::Usual, policies: kept }
     })
 }

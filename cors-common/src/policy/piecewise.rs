@@ -1,0 +1,27 @@
+//! Steps of a decision by themselves, for whoever is not the driver: which policy a request has, and
+//! whether one header name is allowed.
+
+use super::{find_host, find_policy, found, image::Image, request::name_allowed};
+use crate::{
+    exit::Exit,
+    head::{Head, Span},
+    state::Slot,
+};
+
+/// The policy of a head that has been read, by its place among the policies of the image.
+pub fn policy_of<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<u32, Exit> {
+    find_host(head)?;
+    find_policy(image, slot, head)?;
+    Ok(head.policy)
+}
+
+/// Whether the policy that was found allows the request header with this name, in lower case.
+pub fn header_allowed<I: Image>(
+    image: I,
+    slot: &Slot,
+    head: &mut Head,
+    name: Span,
+) -> Result<bool, Exit> {
+    let policy = found(&image, slot, head)?;
+    Ok(name_allowed(image, slot, policy, head, name))
+}

@@ -1,0 +1,252 @@
+//! Bodies on their way through: the client's, lent to one attempt after the other, and the
+//! response's, with what is held until it was sent.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::turn::EndsTurn;
+
+/// Why a body goes no further.
+#[derive(Debug, Error)]
+pub(super) enum BodyError {
+    /// It is longer than is taken.
+    #[error("the body has more bytes than are taken")]
+    TooLong,
+    /// Nothing came of it in time.
+    #[error("nothing came of the body in time")]
+    TimedOut,
+    /// The connection.
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+}
+
+/// What became of a client's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is on its way, or all was taken.
+    Going,
+    /// It is longer than is taken.
+    TooLong,
+    /// It broke off.
+    Broken,
+}
+
+#[derive(Debug)]
+struct Client {
+    body: Incoming,
+    /// Bytes that may still come.
+    left: Option<u64>,
+    fate: Fate,
+    /// Something was taken of it: it cannot be sent a second time.
+    begun: bool,
+    progress: Instant,
+}
+
+/// A client's body. It stays with its owner until an upstream begins to take it, so that the next
+/// one can be tried where the first cannot be reached.
+#[derive(Clone, Debug)]
+pub(super) struct Lent(Arc<Mutex<Client>>);
+
+impl Lent {
+    /// Of which so many bytes are taken.
+    pub(super) fn new(body: Incoming, limit: Option<u64>) -> Self {
+        let progress = Instant::now();
+        let client = Client { body, left: limit, fate: Fate::Going, begun: false, progress };
+        Self(Arc::new(Mutex::new(client)))
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became of it.
+    pub(super) fn fate(&self) -> Fate {
+        self.client().fate
+    }
+
+    /// Whether it can be sent from its begin.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.client().begun
+    }
+
+    /// When something last came of it.
+    pub(super) fn progress(&self) -> Instant {
+        self.client().progress
+    }
+}
+
+impl Body for Lent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut client = self.client();
+        let frame = ready!(Pin::new(&mut client.body).poll_frame(context));
+        client.begun = true;
+        client.progress = Instant::now();
+        Poll::Ready(match frame {
+            None => None,
+            Some(Err(error)) => {
+                client.fate = Fate::Broken;
+                Some(Err(error.into()))
+            }
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match client.left.map(|left| left.checked_sub(len)) {
+                    Some(None) => {
+                        client.fate = Fate::TooLong;
+                        Some(Err(BodyError::TooLong))
+                    }
+                    left => {
+                        client.left = left.flatten();
+                        Some(Ok(frame))
+                    }
+                }
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.client().body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.client().body.size_hint()
+    }
+}
+
+/// A response's body, and what is held until it was sent.
+#[derive(Debug)]
+pub(super) struct ReplyBody {
+    content: Content,
+    held: (Option<OwnedSemaphorePermit>, Option<EndsTurn>),
+}
+
+#[derive(Debug)]
+enum Content {
+    /// A body of no bytes, for a response that says so itself: hyper would put its word for it
+    /// behind all other headers.
+    Nothing,
+    Ours(Option<Bytes>),
+    Upstream(Upstream),
+}
+
+/// What an upstream sends, and the times that it has.
+#[derive(Debug)]
+struct Upstream {
+    body: Incoming,
+    idle: Duration,
+    end: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// It is being waited for.
+    waiting: bool,
+}
+
+impl ReplyBody {
+    /// These bytes.
+    pub(super) fn ours(bytes: Bytes) -> Self {
+        let content = Content::Ours(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self { content, held: (None, None) }
+    }
+
+    /// None, for a response that says so in its headers if it has to be said.
+    pub(super) const fn nothing() -> Self {
+        Self { content: Content::Nothing, held: (None, None) }
+    }
+
+    /// What an upstream sends: something within each `idle`, everything until `end`. The request
+    /// counts as one in flight as long.
+    pub(super) fn upstream(
+        body: Incoming,
+        idle: Duration,
+        end: Option<Instant>,
+        in_flight: OwnedSemaphorePermit,
+    ) -> Self {
+        let upstream = Upstream { body, idle, end, sleep: None, waiting: false };
+        Self { content: Content::Upstream(upstream), held: (Some(in_flight), None) }
+    }
+
+    /// Lets the next request come when this goes.
+    pub(super) fn ending(mut self, turn: EndsTurn) -> Self {
+        self.held.1 = Some(turn);
+        self
+    }
+}
+
+impl Upstream {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            self.waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+        }
+        let next = || {
+            let idle = Instant::now() + self.idle;
+            self.end.map_or(idle, |end| end.min(idle))
+        };
+        let sleep = match &mut self.sleep {
+            Some(sleep) => {
+                if !self.waiting {
+                    sleep.as_mut().reset(next());
+                }
+                sleep
+            }
+            none => none.insert(Box::pin(sleep_until(next()))),
+        };
+        self.waiting = true;
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Some(Err(BodyError::TimedOut)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.get_mut().content {
+            Content::Nothing => Poll::Ready(None),
+            Content::Ours(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Upstream(upstream) => upstream.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Nothing => false,
+            Content::Ours(bytes) => bytes.is_none(),
+            Content::Upstream(upstream) => upstream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Nothing => SizeHint::with_exact(0),
+            Content::Ours(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Upstream(upstream) => upstream.body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Whose turn it is on a connection: the client's, to send a request, or the server's, to answer.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use cors_common::framing::Broken;
+
+/// What the connection is, once a response is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another request may come.
+    Request,
+    /// Bytes of another protocol: the response was `101`.
+    Opaque,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: Option<Next>,
+    waker: Option<Waker>,
+    broken: Option<Broken>,
+}
+
+/// What the gate of a connection and the service behind it tell each other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<Mutex<State>>);
+
+impl Turn {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A request is on its way; what comes behind it is not known yet.
+    pub(super) fn begin(&self) {
+        self.with(|state| state.next = None);
+    }
+
+    /// Waits for the end of the response.
+    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
+        self.with(|state| {
+            if let Some(next) = state.next {
+                return Poll::Ready(next);
+            }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    /// The response is over. What is said first holds.
+    pub(super) fn end(&self, next: Next) {
+        let waker = self.with(|state| {
+            state.next.get_or_insert(next);
+            state.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The body of the request that is being answered cannot be read.
+    pub(super) fn broke(&self, broken: Broken) {
+        self.with(|state| state.broken = Some(broken));
+    }
+
+    /// Why it cannot.
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.with(|state| state.broken)
+    }
+}
+
+/// Says that the response is over when it goes: it was sent, or nobody wants it any more.
+#[derive(Debug)]
+pub(super) struct EndsTurn(pub(super) Turn);
+
+impl Drop for EndsTurn {
+    fn drop(&mut self) {
+        self.0.end(Next::Request);
+    }
+}

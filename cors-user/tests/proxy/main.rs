@@ -1,0 +1,21 @@
+//! The proxy over real sockets, in this process: what clients send as bytes, what an upstream that
+//! records everything receives, and what comes back.
+//!
+//! | module | what it asks |
+//! | --- | --- |
+//! | `preflights` | are preflights answered as the driver answers them, and denied without a word? |
+//! | `actual` | which CORS headers do actual responses have, errors included? |
+//! | `smuggling` | does the upstream ever see other requests than were meant? |
+//! | `framing` | HEAD, 204, 304, trailers, `Expect`, upgrades, HTTP/1.0, HTTP/2 |
+//! | `trouble` | upstreams and clients that are slow, absent, or lie; limits |
+//! | `secure` | TLS, server names, certificates that change |
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod actual;
+mod framing;
+mod preflights;
+mod secure;
+mod smuggling;
+mod support;
+mod trouble;
