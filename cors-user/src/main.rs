@@ -74,10 +74,13 @@ fn run(arguments: Run) -> Result<ExitCode> {
         follow: watch,
         file_us: stopwatch.lap(),
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(agent::run(setup))?;
+    // The agent itself has little to do; a proxy has, and takes every processor that there is.
+    let mut runtime = if setup.config.server.proxy.is_some() {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    runtime.enable_all().build()?.block_on(agent::run(setup))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ use cors_tests::{
     policy,
     program::{self, Program},
     scratch::Scratch,
+    server::Server,
     topology::{Pair, server_at, sockets},
 };
 
@@ -133,12 +134,14 @@ fn taken(pair: &Pair, theirs: &Program, advice: &str) {
 }
 
 #[test]
-fn the_proxy_mode() {
+fn a_socket_that_is_taken() {
     let pair = Pair::new();
+    let _taken = Server::python(&pair.server, server_at(Family::V4))
+        .ready(&pair.server, server_at(Family::V4));
     let upstream = "[server]\nupstream = \"http://127.0.0.1:8080\"";
     let file = policy::file(&sockets()).replacen("[server]", upstream, 1);
     let setup = Setup::new(&pair.server, file).interface(Pair::INTERFACE);
-    refuses(setup, 1, &["`upstream` needs the proxy mode", "leave it out"]);
+    refuses(setup, 1, &["10.", ":80 cannot be listened on", "in use"]);
 }
 
 #[test]

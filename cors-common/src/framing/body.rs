@@ -112,17 +112,18 @@ impl Chunked {
                 let digit = (byte as char).to_digit(16).map_or(0, u64::from);
                 Place::Size { value: value << 4 | digit, digits: digits + 1 }
             }
-            (Place::Size { value: size, digits: 1.. }, b'\r') => Place::SizeEnd { size },
+            (Place::Size { value: size, digits: 1.. } | Place::Extension { size }, b'\r') => {
+                Place::SizeEnd { size }
+            }
             (Place::Size { value: size, digits: 1.. }, b';') => {
                 self.extra()?;
                 Place::Extension { size }
             }
-            (Place::Extension { size }, b'\r') => Place::SizeEnd { size },
             (Place::Extension { .. }, b'\t' | 0x20..=0x7e) => {
                 self.extra()?;
                 self.place
             }
-            (Place::SizeEnd { size: 0 }, b'\n') => Place::Trailer,
+            (Place::SizeEnd { size: 0 } | Place::TrailerEnd, b'\n') => Place::Trailer,
             (Place::SizeEnd { size }, b'\n') => Place::Data { left: size },
             (Place::DataCr, b'\r') => Place::DataLf,
             (Place::DataLf, b'\n') => Place::Size { value: 0, digits: 0 },
@@ -137,7 +138,6 @@ impl Chunked {
                 self.extra()?;
                 Place::TrailerValue
             }
-            (Place::TrailerEnd, b'\n') => Place::Trailer,
             (Place::LastLf, b'\n') => Place::Done,
             _ => return Err(Broken::Chunk),
         })

@@ -47,7 +47,7 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Broken> {
         b"HTTP/1.0" => false,
         _ => return Err(Broken::HttpVersion),
     };
-    if target == b"*" && method == b"OPTIONS" || is_path(path_of(target)?) {
+    if target == b"*" && method == b"OPTIONS" || is_path(path_of(target)) {
         Ok((target, http_11))
     } else {
         Err(Broken::Target)
@@ -55,12 +55,12 @@ fn request_line(line: &[u8]) -> Result<(&[u8], bool), Broken> {
 }
 
 /// The path and query of a target in origin or absolute form.
-fn path_of(target: &[u8]) -> Result<&[u8], Broken> {
+fn path_of(target: &[u8]) -> &[u8] {
     match authority(target) {
-        None => Ok(target),
+        None => target,
         // `http://host` stands for `http://host/`.
-        Some((_, b"")) => Ok(b"/"),
-        Some((_, path)) => Ok(path),
+        Some((_, b"")) => b"/",
+        Some((_, path)) => path,
     }
 }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::{
     live::Agent,
     reload,
-    status::{Interface, Map, Policy, Program, Status},
+    status::{Interface, Map, Policy, Program, Proxy, Status},
 };
 use crate::kernel::{maps::MapsError, statistics::StatisticsError};
 
@@ -45,7 +45,7 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        mode: "sidecar".to_owned(),
+        mode: if agent.proxy.is_some() { "proxy" } else { "sidecar" }.to_owned(),
         measure: agent.measure,
         started_at: reload::seconds(agent.born),
         uptime_seconds: agent.started.elapsed().as_secs(),
@@ -67,5 +67,10 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         flows,
         maps,
         counters: names.zip(programs.counters()?).collect(),
+        proxy: agent.proxy.as_ref().map(|proxy| Proxy {
+            connections: proxy.connections() as u64,
+            counters: proxy.counted(),
+            own_cors: proxy.own_cors(),
+        }),
     })
 }

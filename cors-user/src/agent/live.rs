@@ -38,6 +38,7 @@ use crate::{
         pins::Pins,
         policy::LIMITS,
     },
+    proxy::Proxy,
 };
 
 /// Everything that lives as long as the agent runs.
@@ -51,6 +52,8 @@ pub(super) struct Agent {
     pub(super) network: Network,
     pub(super) programs: Programs,
     pub(super) messages: Messages,
+    /// Serves the protected sockets, in proxy mode.
+    pub(super) proxy: Option<Proxy>,
     pub(super) heartbeat: Heartbeat,
     /// None where it broke; the next beat makes another.
     pub(super) watch: Option<Watch>,
@@ -99,9 +102,6 @@ impl Agent {
         } = setup;
         let config = Arc::new(config);
         let mut startup = Startup { file_us, ..Startup::default() };
-        if config.server.proxy.is_some() {
-            return Err(RunError::Proxy);
-        }
         let interfaces = interfaces(&named, &config);
         let pins = pin.as_deref().map(Pins::open).transpose()?;
         let ours = pins.as_ref().map(Pins::interfaces).unwrap_or_default();
@@ -109,6 +109,8 @@ impl Agent {
         startup.other_us = stopwatch.lap();
         let image = compile::compile(&config, LIMITS)?;
         startup.compile_us = stopwatch.lap();
+        // Before anything is answered: the driver makes handshakes only where somebody listens.
+        let proxy = config.server.proxy.is_some().then(|| Proxy::start(&config)).transpose()?;
         let network = Network::new(interfaces, config.server.listen.clone(), xdp, !measure);
         let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
@@ -125,6 +127,7 @@ impl Agent {
             network,
             programs,
             messages,
+            proxy,
             heartbeat: Heartbeat::default(),
             watch: Some(watch),
             beats: upkeep::BEATS,
@@ -190,6 +193,9 @@ impl Agent {
     pub(super) fn stop(&mut self, name: &str, again: bool) -> Option<time::Instant> {
         let drain = self.drain;
         self.heartbeat.drain(&mut self.programs.state);
+        if let Some(proxy) = &mut self.proxy {
+            proxy.drain();
+        }
         service::stopping();
         if again || drain.is_zero() {
             info!("stopping at once, by {name}");

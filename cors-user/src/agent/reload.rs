@@ -27,6 +27,7 @@ use crate::{
         golden::{self, Golden},
     },
     config::{self, Config, difference},
+    cors::Rules,
     kernel::{
         checks::check,
         grow::{Larger, Seed},
@@ -77,6 +78,8 @@ pub(super) struct Done {
 struct Candidate {
     config: Arc<Config>,
     image: Image,
+    /// The same for the slow path, in proxy mode.
+    rules: Option<Rules>,
     golden: Vec<Golden>,
     larger: Option<Larger>,
     warnings: String,
@@ -224,7 +227,7 @@ impl Agent {
         rehearsal: &mut Option<Rehearsal>,
     ) -> Result<Loaded, Refused> {
         self.check_server(&candidate.config)?;
-        let Candidate { config, image, golden, larger, warnings } = candidate;
+        let Candidate { config, image, rules, golden, larger, warnings } = candidate;
         let prepared = match &larger {
             Some(larger) => larger.prepare(&image),
             None => self.programs.prepare(&image),
@@ -235,6 +238,9 @@ impl Agent {
         }
         let former = larger.map(|larger| self.programs.become_larger(larger));
         let generation = self.programs.activate(prepared);
+        if let (Some(proxy), Some(rules)) = (&self.proxy, rules) {
+            proxy.set_policy(rules);
+        }
         if former.is_some() {
             self.network.take_over(&self.programs);
             match self.programs.messages() {
@@ -265,6 +271,10 @@ impl Agent {
         }
         if config.admin != self.policy.config.admin {
             let reason = "`admin.listen` cannot change while the agent runs: restart it";
+            return Err(Refused::because(reason));
+        }
+        if self.proxy.is_some() && config.server.listen != self.policy.config.server.listen {
+            let reason = "`listen` cannot change while the proxy runs on its sockets: restart it";
             return Err(Refused::because(reason));
         }
         let mut new = self.interfaces(config);
@@ -327,8 +337,10 @@ fn candidate(config: Option<Arc<Config>>, path: &Path) -> Result<Candidate, Refu
         }
     };
     let image = compile::compile(&config, LIMITS).map_err(Refused::because)?;
+    let rules = config.server.proxy.is_some().then(|| Rules::new(&config, LIMITS)).transpose();
+    let rules = rules.map_err(Refused::because)?;
     let golden = golden::derive(&config);
-    Ok(Candidate { config, image, golden, larger: None, warnings })
+    Ok(Candidate { config, image, rules, golden, larger: None, warnings })
 }
 
 /// A text on lines of its own behind a sentence.

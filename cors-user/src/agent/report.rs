@@ -10,7 +10,7 @@ use cors_common::exit::Exit;
 
 use super::{
     startup::Startup,
-    status::{Interface, Policy, Program, Reload, Status},
+    status::{Interface, Policy, Program, Proxy, Reload, Status},
 };
 
 /// The status as text of aligned columns. Counters that counted nothing are left out unless `all`
@@ -41,6 +41,17 @@ pub fn human(status: &Status, all: bool) -> String {
     section(&mut text, "protected", status.protected.iter().map(|s| vec![s.clone()]).collect());
     section(&mut text, "programs", status.programs.iter().map(program).collect());
     section(&mut text, "counters", counters(&status.counters, all));
+    if let Some(Proxy { connections, counters, own_cors }) = &status.proxy {
+        let total = |(name, total): (&String, &u64)| vec![name.clone(), total.to_string()];
+        let counted = counters.iter().filter(|(_, total)| all || **total > 0).map(total);
+        let open = vec!["open connections".to_owned(), connections.to_string()];
+        section(&mut text, "proxy", [open].into_iter().chain(counted).collect());
+        let own = own_cors.iter().filter(|(_, total)| **total > 0).map(total);
+        let own: Vec<_> = own.collect();
+        if !own.is_empty() {
+            section(&mut text, "upstreams that send CORS headers of their own", own);
+        }
+    }
     text
 }
 
@@ -197,6 +208,7 @@ mod tests {
             maps: vec![Map { name: "flows".to_owned(), entries: 3, room: 262_144 }],
             flows: 3,
             counters: counters.map(|(name, total)| (name.to_owned(), total)).into(),
+            proxy: None,
         }
     }
 

@@ -30,6 +30,7 @@ use crate::{
         attach::Wish, checks::Refusal, messages::MessagesError, pins::PinsError,
         policy::PolicyError,
     },
+    proxy::ProxyError,
 };
 
 /// What the agent is to do.
@@ -60,12 +61,9 @@ pub struct Setup {
 /// Why the agent does not start, or does not go on.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// A mode that this build does not have.
-    #[error(
-        "`upstream` needs the proxy mode, which this build does not have: leave it out, and the \
-         server behind keeps its port (sidecar mode)"
-    )]
-    Proxy,
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The host, or the kernel.
     #[error(transparent)]
     Refusal(#[from] Refusal),

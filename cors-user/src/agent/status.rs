@@ -13,7 +13,7 @@ pub struct Status {
     pub version: String,
     /// Its process id.
     pub pid: u32,
-    /// How it is deployed: `sidecar`.
+    /// How it is deployed: `sidecar` or `proxy`.
     pub mode: String,
     /// Whether it only counts what it would answer.
     pub measure: bool,
@@ -43,6 +43,19 @@ pub struct Status {
     pub flows: u64,
     /// The total of every counter, by the name of the exit that it counts.
     pub counters: BTreeMap<String, u64>,
+    /// The slow path; absent in sidecar mode.
+    pub proxy: Option<Proxy>,
+}
+
+/// The slow path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Connections of clients that are open.
+    pub connections: u64,
+    /// Totals by name; where the driver counts the same thing the name is the same.
+    pub counters: BTreeMap<String, u64>,
+    /// Of each upstream, how many responses came with CORS headers of its own.
+    pub own_cors: BTreeMap<String, u64>,
 }
 
 /// The active policy.

@@ -117,8 +117,8 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             header: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
-            response: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
+            response: Duration::from_mins(1),
             total: None,
         }
     }

@@ -72,15 +72,15 @@ pub fn policy(policy: &Policy) -> Values {
     if let Some(seconds) = max_age {
         values.insert(("max_age", seconds.to_string()));
     }
-    values.extend(said(conduct));
+    values.extend(said(*conduct));
     values
 }
 
 /// What a conduct says beyond the usual.
-fn said(conduct: &Conduct) -> Values {
+fn said(conduct: Conduct) -> Values {
     let usual = Conduct::default();
     let Conduct { success, denied_status, validate, advertise, expose_on_preflight, enforce } =
-        *conduct;
+        conduct;
     let said = [
         (success != usual.success, "success_status", success.code().to_string()),
         (denied_status != usual.denied_status, "denied_status", denied_status.to_string()),

@@ -58,7 +58,7 @@ impl Actual {
     pub fn enforced(&self, rules: &Rules, asked: &Asked<'_>) -> Option<Exit> {
         match self.verdict {
             Verdict::Denied(exit)
-                if rules.facts(self.policy).enforce
+                if rules.facts(self.policy).conduct.enforce
                     && !asked.headers.contains_key(header::UPGRADE)
                     && !asked.same_origin() =>
             {

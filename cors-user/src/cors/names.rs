@@ -5,7 +5,7 @@
 //! elements, empty ones included, so that no request costs more than a short list.
 
 use cors_common::{exit::Exit, framing::head::is_token, policy::NAME_MAX};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 /// The most bytes in all lines together.
 pub const BYTES_MAX: usize = 8192;
@@ -15,7 +15,7 @@ pub const ELEMENTS_MAX: usize = 256;
 /// The names that are asked for: in lower case, sorted, each once, with a comma between them.
 pub fn requested(headers: &HeaderMap) -> Result<Vec<String>, Exit> {
     let lines = || headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    if lines().map(|line| line.len()).sum::<usize>() > BYTES_MAX {
+    if lines().map(HeaderValue::len).sum::<usize>() > BYTES_MAX {
         return Err(Exit::RequestHeaders);
     }
     let mut names = Vec::new();
@@ -40,8 +40,6 @@ pub fn requested(headers: &HeaderMap) -> Result<Vec<String>, Exit> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn of(lines: &[&str]) -> Result<String, Exit> {

@@ -94,16 +94,9 @@ fn decode(path: &str) -> String {
         decoded.push_str(&rest[..at]);
         rest = &rest[at..];
         let value = rest.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match value {
-            Some(ascii @ 0..=0x7f) => {
-                decoded.push(ascii.into());
-                rest = &rest[3..];
-            }
-            _ => {
-                decoded.push('%');
-                rest = &rest[1..];
-            }
-        }
+        let ascii = value.filter(u8::is_ascii);
+        decoded.push(ascii.map_or('%', char::from));
+        rest = &rest[if ascii.is_some() { 3 } else { 1 }..];
     }
     decoded + rest
 }

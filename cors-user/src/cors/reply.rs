@@ -57,7 +57,7 @@ pub(super) fn denied(policy: usize, facts: &Facts, exit: Exit, date: &Date) -> R
         "Access-Control-Request-Method, Access-Control-Request-Headers"
     };
     headers.append(header::VARY, HeaderValue::from_static(vary));
-    let status = StatusCode::from_u16(facts.denied_status).unwrap_or(StatusCode::FORBIDDEN);
+    let status = StatusCode::from_u16(facts.conduct.denied_status).unwrap_or(StatusCode::FORBIDDEN);
     if status != StatusCode::NO_CONTENT {
         headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }

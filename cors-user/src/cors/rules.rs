@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     compile::{self, CompileError, Limits},
-    config::model::{Advertise, Config, Expose, Methods, Origins, Policy, Validate},
+    config::model::{Advertise, Conduct, Config, Expose, Methods, Origins, Policy, Validate},
 };
 
 /// A host that no file can name: a request has the policies for every host there.
@@ -38,11 +38,8 @@ pub(super) struct Facts {
     pub(super) echoes: bool,
     pub(super) credentials: bool,
     pub(super) exposed: Option<HeaderValue>,
-    pub(super) denied_status: u16,
-    pub(super) enforce: bool,
+    pub(super) conduct: Conduct,
     any_method: bool,
-    validate: Validate,
-    advertise: Advertise,
 }
 
 /// What is to be done about a request.
@@ -127,11 +124,7 @@ impl Rules {
         Ok(None)
     }
 
-    fn path<'a>(
-        &self,
-        host: &str,
-        path: &'a str,
-    ) -> Result<Option<(Cow<'a, str>, usize)>, (usize, Exit)> {
+    fn path<'a>(&self, host: &str, path: &'a str) -> Result<Option<Found<'a>>, (usize, Exit)> {
         // Where it cannot be told which policy it is, the first one denies it.
         let lookup = |path: &str| match self.engine.policy(host, path) {
             Ok(policy) => Ok(Some(policy)),
@@ -164,14 +157,13 @@ impl Rules {
 
     fn preflight(&self, asked: &Asked<'_>, place: &Place<'_>, date: &Date) -> Result<Reply, Exit> {
         let facts = &self.policies[place.policy];
+        let (method, names) = match requested(asked) {
+            Ok(requested) => requested,
+            // What is wrong with the origin goes first, as in the driver.
+            Err(exit) => return self.origin(asked, place).and(Err(exit)),
+        };
         let origin = asked.single(header::ORIGIN).ok_or(Exit::Duplicate)?;
-        let method = asked.single(header::ACCESS_CONTROL_REQUEST_METHOD).ok_or(Exit::Duplicate)?;
-        let method = method.to_str().map_err(|_| Exit::MethodDenied)?;
-        if method.is_empty() || !method.bytes().all(is_token) {
-            return Err(Exit::MethodDenied);
-        }
-        let names = names::requested(asked.headers)?;
-        let checks = facts.validate == Validate::Strict;
+        let checks = facts.conduct.validate == Validate::Strict;
         let question = Question {
             origin: origin.to_str().map_err(|_| Exit::Origin)?,
             method: if checks { method } else { "GET" },
@@ -181,12 +173,25 @@ impl Rules {
         };
         let bytes = self.engine.preflight(&question, checks && !facts.any_method, date)?;
         let mut reply = reply::allowed(place.policy, &bytes)?;
-        if facts.advertise == Advertise::Minimal {
+        if facts.conduct.advertise == Advertise::Minimal {
             reply::narrow(&mut reply.headers, method, &names);
         }
         Ok(reply)
     }
 }
+
+/// The method and the headers that a preflight asks for.
+fn requested<'a>(asked: &Asked<'a>) -> Result<(&'a str, Vec<String>), Exit> {
+    let method = asked.single(header::ACCESS_CONTROL_REQUEST_METHOD).ok_or(Exit::Duplicate)?;
+    let method = method.to_str().map_err(|_| Exit::MethodDenied)?;
+    if method.is_empty() || !method.bytes().all(is_token) {
+        return Err(Exit::MethodDenied);
+    }
+    Ok((method, names::requested(asked.headers)?))
+}
+
+/// A path in a spelling that the image can be asked about, and its policy.
+type Found<'a> = (Cow<'a, str>, usize);
 
 /// Host and path in a spelling that the image can be asked about.
 struct Place<'a> {
@@ -219,11 +224,8 @@ impl Facts {
             echoes: policy.allow_credentials || !matches!(policy.origins, Origins::Any),
             credentials: policy.allow_credentials,
             exposed: exposed.and_then(|text| HeaderValue::try_from(text).ok()),
-            denied_status: policy.conduct.denied_status,
-            enforce: policy.conduct.enforce,
+            conduct: policy.conduct,
             any_method: matches!(policy.methods, Methods::Any),
-            validate: policy.conduct.validate,
-            advertise: policy.conduct.advertise,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     counters::Event,
     request::{Failure, Peer, take_over},
     service::Shared,
-    turn::Next,
+    turn::{HandOver, Next, Turn},
     upstream::Target,
 };
 
@@ -30,8 +30,9 @@ const fn failure(status: StatusCode, event: Event, close: bool) -> Failure {
 /// Forwards a request. Returns the answer, and whether it came with CORS headers of its own.
 pub(super) async fn forward(
     peer: &Peer,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     host: &str,
+    upgrade: &mut HandOver,
 ) -> Result<(Response<ReplyBody>, bool), Failure> {
     let shared = &peer.shared;
     check(shared, &request)?;
@@ -39,16 +40,13 @@ pub(super) async fn forward(
         .try_acquire_owned()
         .map_err(|_| failure(StatusCode::SERVICE_UNAVAILABLE, Event::Overloaded, false))?;
     let end = shared.proxy.timeouts.total.map(|total| Instant::now() + total);
-    // Only HTTP/1 has upgrades.
-    let upgrade = peer.turn.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let body = Lent::new(body, shared.proxy.limits.body_bytes);
     let protocols = prepare(&mut parts, peer, host);
-    let upgrade = upgrade.filter(|_| protocols.is_some());
 
     let (mut response, target) =
         send(shared, &parts, &body, end).await.map_err(|failure| {
-            match (body.fate(), peer.turn.as_ref().and_then(|turn| turn.broken())) {
+            match (body.fate(), peer.turn.as_ref().and_then(Turn::broken)) {
                 (Fate::TooLong, _) => {
                     self::failure(StatusCode::PAYLOAD_TOO_LARGE, Event::BodyTooLong, true)
                 }
@@ -60,7 +58,9 @@ pub(super) async fn forward(
         })?;
     shared.counters.event(Event::Forwarded);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(peer, upgrade, response, permit);
+        // Only where it was asked for.
+        let client = protocols.and_then(|_| upgrade.take());
+        return switch(peer, client, response, permit);
     }
     let own = take_over(&mut response);
     if own {
@@ -165,7 +165,7 @@ async fn send<'a>(
         };
         match result {
             Ok(response) => {
-                shared.upstreams.answered(target);
+                target.answered();
                 return Ok((response, target));
             }
             Err(error) if error.is_connect() => {
@@ -204,7 +204,6 @@ fn switch(
     permit: OwnedSemaphorePermit,
 ) -> Result<(Response<ReplyBody>, bool), Failure> {
     let broken = failure(StatusCode::BAD_GATEWAY, Event::UpstreamBroken, false);
-    // Nobody asked for it.
     let (Some(client), Some(turn)) = (upgrade, &peer.turn) else { return Err(broken) };
     let server = hyper::upgrade::on(&mut response);
     let protocol = conduct::remove_hop_by_hop(response.headers_mut());

@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, O: Observer + Unpin> Gate<S, O> {
             let rest = answer[written..].to_vec();
             self.state = State::Refused((written > 0 && !rest.is_empty()).then_some(rest));
         }
-        self.poll_written(context, |io, context| io.poll_flush(context))
+        self.poll_written(context, AsyncWrite::poll_flush)
     }
 
     /// Reads and forgets what still comes, within limits.
@@ -315,14 +315,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, O: Observer + Unpin> AsyncWrite for Gate
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_written(context, |io, context| io.poll_flush(context))
+        self.get_mut().poll_written(context, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         if gate.lingered.is_none() {
             ready!(gate.poll_refusal(context))?;
-            ready!(gate.poll_written(context, |io, context| io.poll_shutdown(context)))?;
+            ready!(gate.poll_written(context, AsyncWrite::poll_shutdown))?;
             gate.lingered = Some(0);
             gate.reading.stop();
         }

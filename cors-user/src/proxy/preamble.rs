@@ -148,15 +148,15 @@ mod tests {
 
     impl AsyncRead for ByteByByte<'_> {
         fn poll_read(
-            mut self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-            out: &mut tokio::io::ReadBuf<'_>,
-        ) -> std::task::Poll<io::Result<()>> {
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             if let Some((first, rest)) = self.0.split_first() {
                 out.put_slice(&[*first]);
                 self.0 = rest;
             }
-            std::task::Poll::Ready(Ok(()))
+            Poll::Ready(Ok(()))
         }
     }
 

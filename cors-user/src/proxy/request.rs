@@ -17,7 +17,7 @@ use super::{
     counters::Event,
     forward,
     service::Shared,
-    turn::{EndsTurn, Turn},
+    turn::{EndsTurn, HandOver, Turn},
 };
 use crate::{
     config::model::CorsHeaders,
@@ -43,11 +43,12 @@ pub(super) struct Failure {
 }
 
 /// Answers one request.
-pub(super) async fn answer(peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+pub(super) async fn answer(peer: &Peer, mut request: Request<Incoming>) -> Response<ReplyBody> {
     // From here on, so that also a request that is given up ends its turn.
     let ends = peer.turn.clone().map(EndsTurn);
     peer.shared.counters.event(Event::Request);
-    let mut response = respond(peer, request).await;
+    let mut upgrade = HandOver::of(&mut request);
+    let mut response = respond(peer, request, &mut upgrade).await;
     if response.status().is_informational() {
         return response;
     }
@@ -57,7 +58,11 @@ pub(super) async fn answer(peer: &Peer, request: Request<Incoming>) -> Response<
     response
 }
 
-async fn respond(peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody> {
+async fn respond(
+    peer: &Peer,
+    request: Request<Incoming>,
+    upgrade: &mut HandOver,
+) -> Response<ReplyBody> {
     let shared = &*peer.shared;
     let Some(host) = host(&request) else {
         shared.counters.broken(cors_common::framing::Broken::Host);
@@ -76,7 +81,10 @@ async fn respond(peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody>
     let actual = match rules.judge(&asked, &date()) {
         Judgement::Preflight(reply) => {
             shared.counters.exit(reply.exit);
-            let mut response = Response::new(ReplyBody::nothing());
+            // HTTP/2 says by itself that there is no body.
+            let http2 = version == Version::HTTP_2;
+            let body = if http2 { ReplyBody::ours(Bytes::new()) } else { ReplyBody::nothing() };
+            let mut response = Response::new(body);
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
             return response;
@@ -98,7 +106,7 @@ async fn respond(peer: &Peer, request: Request<Incoming>) -> Response<ReplyBody>
             Some(actual)
         }
     };
-    let mut response = match forward::forward(peer, request, &host).await {
+    let mut response = match forward::forward(peer, request, &host, upgrade).await {
         Ok((response, own)) => {
             // Only an upstream's answer can have headers of its own.
             if own {

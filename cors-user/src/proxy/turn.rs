@@ -6,6 +6,10 @@ use std::{
 };
 
 use cors_common::framing::Broken;
+use http::{Request, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 
 /// What the connection is, once a response is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,5 +81,38 @@ pub(super) struct EndsTurn(pub(super) Turn);
 impl Drop for EndsTurn {
     fn drop(&mut self) {
         self.0.end(Next::Request);
+    }
+}
+
+/// A connection that hyper hands over when another protocol was asked for.
+///
+/// It does so also where that was declined, at the end of the connection: it is then closed in
+/// order here, or whatever the gate has still to say would be lost.
+#[derive(Debug)]
+pub(super) struct HandOver(Option<OnUpgrade>);
+
+impl HandOver {
+    /// Of a request.
+    pub(super) fn of<B>(request: &mut Request<B>) -> Self {
+        let asked = request.headers().contains_key(header::UPGRADE);
+        Self(asked.then(|| hyper::upgrade::on(request)))
+    }
+
+    /// The other protocol begins.
+    pub(super) fn take(&mut self) -> Option<OnUpgrade> {
+        self.0.take()
+    }
+}
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        if let Some(declined) = self.0.take() {
+            tokio::spawn(async move {
+                if let Ok(connection) = declined.await {
+                    // The client may be gone.
+                    let _ = TokioIo::new(connection).shutdown().await;
+                }
+            });
+        }
     }
 }

@@ -91,19 +91,19 @@ impl Upstreams {
         target.resting.store(self.now() + REST.as_millis() as u64, Relaxed);
     }
 
-    /// It answered.
-    pub(super) fn answered(&self, target: &Target) {
-        if target.resting.load(Relaxed) != 0 {
-            target.resting.store(0, Relaxed);
-        }
-    }
-
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 }
 
 impl Target {
+    /// It answered.
+    pub(super) fn answered(&self) {
+        if self.resting.load(Relaxed) != 0 {
+            self.resting.store(0, Relaxed);
+        }
+    }
+
     /// The address of a path there.
     pub(super) fn uri(&self, path: &http::uri::PathAndQuery) -> Result<Uri, http::Error> {
         let scheme = if self.tls { "https" } else { "http" };

@@ -11,6 +11,7 @@
 //! | `asked` | which methods and headers are allowed? |
 //! | `replies` | what are the answer's bytes? |
 //! | `judged` | does a browser take what is answered, and would it take nothing else? |
+//! | `slow_path` | does the slow path say the same, of every request of all the others? |
 //! | `agreement` | does the engine agree with plain string code (`plain`) on random requests? |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -25,4 +26,5 @@ mod origins;
 mod plain;
 mod replies;
 mod scope;
+mod slow_path;
 mod support;

@@ -4,7 +4,10 @@ use cors_common::{checksum::Sum, exit::Exit, head::Head, state::Date};
 use cors_user::{
     compile::{self, Image, Limits},
     config::{self, Config},
+    cors::Rules,
 };
+
+use crate::slow_path;
 
 /// The date of every answer.
 pub(crate) const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -12,6 +15,8 @@ pub(crate) const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 /// A policy file's tables, compiled.
 pub(crate) struct Engine {
     pub(crate) config: Config,
+    /// The same for the slow path.
+    pub(crate) rules: Rules,
     image: Image,
     date: Date,
 }
@@ -33,15 +38,18 @@ impl Engine {
     pub(crate) fn of(config: Config) -> Self {
         let limits = Limits { lines: 1 << 16, policies: 1 << 10 };
         let image = compile::compile(&config, limits).unwrap();
-        Self { config, image, date: Date::new(DATE.as_bytes().try_into().unwrap()) }
+        let rules = Rules::new(&config, limits).unwrap();
+        Self { config, rules, image, date: Date::new(DATE.as_bytes().try_into().unwrap()) }
     }
 
-    /// The answer to a payload: the same whatever an earlier packet left in the buffer.
+    /// The answer to a payload: the same whatever an earlier packet left in the buffer, and the same
+    /// in the slow path.
     pub(crate) fn ask(&self, payload: &[u8]) -> Result<Vec<u8>, Exit> {
         let answer = self.ask_over(b"", payload);
         for stale in [&[0xff; 2048][..], &b"a:,\r\n\r\n".repeat(256)] {
             assert_eq!(self.ask_over(stale, payload), answer, "{}", payload.escape_ascii());
         }
+        slow_path::agrees(&self.rules, payload, &answer);
         answer
     }
 

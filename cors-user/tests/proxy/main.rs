@@ -7,8 +7,8 @@
 //! | `actual` | which CORS headers do actual responses have, errors included? |
 //! | `smuggling` | does the upstream ever see other requests than were meant? |
 //! | `framing` | HEAD, 204, 304, trailers, `Expect`, upgrades, HTTP/1.0, HTTP/2 |
+//! | `secure` | TLS, server names, certificates that change, HTTP/2 |
 //! | `trouble` | upstreams and clients that are slow, absent, or lie; limits |
-//! | `secure` | TLS, server names, certificates that change |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

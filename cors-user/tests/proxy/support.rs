@@ -3,10 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, channel},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -40,8 +37,9 @@ allow_origins = ["*"]
 
 /// A running proxy.
 pub(crate) struct Edge {
-    pub(crate) runtime: Runtime,
+    // Before the runtime that it runs in.
     pub(crate) proxy: Option<Proxy>,
+    _runtime: Runtime,
     pub(crate) at: SocketAddr,
 }
 
@@ -78,7 +76,7 @@ impl Edge {
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let proxy = runtime.block_on(async { Proxy::start(config) }).unwrap();
         let at = proxy.addresses()[0];
-        Self { runtime, proxy: Some(proxy), at }
+        Self { _runtime: runtime, proxy: Some(proxy), at }
     }
 
     pub(crate) fn proxy(&self) -> &Proxy {
@@ -177,7 +175,7 @@ impl Client {
 
     /// Bytes until something is so, or the end of the connection.
     pub(crate) fn until(&mut self, enough: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
-        let mut piece = [0; 65536];
+        let mut piece = [0; 16_384];
         loop {
             if let Some(len) = enough(&self.buffer) {
                 return self.buffer.drain(..len).collect();
@@ -229,10 +227,13 @@ impl Client {
     }
 }
 
+/// What came on one connection.
+type Record = Arc<Mutex<Vec<u8>>>;
+
 /// What an upstream does with a connection, and everything that came on all of them.
 pub(crate) struct Upstream {
     pub(crate) at: SocketAddr,
-    connections: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    connections: Arc<Mutex<Vec<Record>>>,
 }
 
 impl Upstream {
@@ -271,9 +272,7 @@ impl Upstream {
     /// Everything that was received, connection by connection.
     pub(crate) fn received(&self) -> Vec<String> {
         let connections = self.connections.lock().unwrap();
-        let text = |record: &Arc<Mutex<Vec<u8>>>| {
-            String::from_utf8_lossy(&record.lock().unwrap()).into_owned()
-        };
+        let text = |record: &Record| String::from_utf8_lossy(&record.lock().unwrap()).into_owned();
         connections.iter().map(text).collect()
     }
 
@@ -288,7 +287,7 @@ impl Upstream {
 /// A connection to an upstream.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    record: Arc<Mutex<Vec<u8>>>,
+    record: Record,
     /// Bytes of the requests before.
     read: usize,
 }
@@ -296,7 +295,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Reads some more; false at the end.
     pub(crate) fn more(&mut self) -> bool {
-        let mut piece = [0; 65536];
+        let mut piece = [0; 16_384];
         match self.stream.read(&mut piece) {
             Ok(0) | Err(_) => false,
             Ok(len) => {
@@ -364,15 +363,4 @@ impl Connection {
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
-}
-
-/// Does something on another thread, and hands over what comes of it.
-pub(crate) fn meanwhile<T: Send + 'static>(
-    does: impl FnOnce() -> T + Send + 'static,
-) -> Receiver<T> {
-    let (tell, told) = channel();
-    thread::spawn(move || {
-        let _ = tell.send(does());
-    });
-    told
 }
