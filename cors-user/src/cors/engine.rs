@@ -97,7 +97,7 @@ impl Engine {
                 if !later.is_empty() {
                     return Ok(Vec::new());
                 }
-                let answer = policy::answer(parts, slot, date, head)?;
+                let answer = policy::answer(parts, slot, head)?;
                 Ok(compile::render(&self.image, &answer, head, date))
             })?;
             if later.is_empty() {

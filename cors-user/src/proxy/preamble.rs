@@ -9,11 +9,14 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
-use ppp::{HeaderResult, PartialResult as _, v1, v2};
+use ppp::{HeaderResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// The preface of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How the two versions of a PROXY header begin.
+const V1_START: &[u8] = b"PROXY ";
+const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest PROXY header that is read.
 const PROXY_MAX: usize = 4096;
 
@@ -43,17 +46,30 @@ pub(super) async fn proxy_header(
     buffer: &mut BytesMut,
 ) -> io::Result<Option<SocketAddr>> {
     loop {
-        if !buffer.is_empty() {
-            let header = HeaderResult::parse(buffer);
-            if !header.is_incomplete() {
-                let (len, client) = named(&header)?;
-                buffer.advance(len);
-                return Ok(client);
-            }
+        if is_whole(buffer)? {
+            let (len, client) = named(&HeaderResult::parse(buffer))?;
+            buffer.advance(len);
+            return Ok(client);
         }
         if buffer.len() > PROXY_MAX || io.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::InvalidData.into());
         }
+    }
+}
+
+/// Whether all of a header is there, as far as its own framing says; an error where it is none.
+fn is_whole(bytes: &[u8]) -> io::Result<bool> {
+    let starts = |mark: &[u8]| {
+        let len = bytes.len().min(mark.len());
+        bytes[..len] == mark[..len]
+    };
+    if starts(V2_START) {
+        let length = bytes.get(14..16).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])));
+        Ok(length.is_some_and(|length| bytes.len() >= 16 + length))
+    } else if starts(V1_START) {
+        Ok(bytes.windows(2).any(|end| end == b"\r\n"))
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
     }
 }
 

@@ -23,7 +23,7 @@ fn driver(request: &[u8], date: &str, policies: &str) -> Option<String> {
     let mut head = Head::new();
     head.buffer()[..request.len()].copy_from_slice(request);
     head.read(request.len()).ok()?;
-    let answer = image.decide(&date, &mut head).ok()?;
+    let answer = image.decide(&mut head).ok()?;
     Some(String::from_utf8(compile::render(&image, &answer, &head, &date)).unwrap())
 }
 
