@@ -88,6 +88,9 @@ pub(crate) struct Bench {
     /// The core to run on
     #[arg(long, value_name = "CORE")]
     pub(crate) pin: Option<usize>,
+    /// Run before everything else there; the core should have nothing else to do
+    #[arg(long, requires = "pin")]
+    pub(crate) realtime: bool,
     /// A core of this machine, the server's: how busy it is
     #[arg(long, value_name = "CORE")]
     pub(crate) watch: Option<usize>,
@@ -129,6 +132,7 @@ impl Bench {
             duration: self.seconds,
             requests,
             pin: self.pin,
+            realtime: self.realtime,
             watch: self.watch,
         })
     }

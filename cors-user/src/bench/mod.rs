@@ -76,6 +76,8 @@ pub struct Setup {
     pub requests: Vec<Vec<u8>>,
     /// The core on which user space runs.
     pub pin: Option<usize>,
+    /// Before everything else that wants that core (`SCHED_FIFO`).
+    pub realtime: bool,
     /// A core of this machine whose busy time is measured: the server's.
     pub watch: Option<usize>,
 }
@@ -146,7 +148,7 @@ pub fn run(setup: &Setup) -> Result<Report, BenchError> {
         generator.set_exchange(index, &request, &reply);
     }
 
-    let seeding = Seeding::start(generator.seeder()?)?;
+    let seeding = Seeding::start(generator.seeder()?, setup.realtime)?;
     config.begin_ns = monotonic();
     generator.begin(&config)?;
     thread::sleep(setup.warm_up);
@@ -250,7 +252,7 @@ struct Seeding {
 }
 
 impl Seeding {
-    fn start(seeder: Seeder) -> Result<Self, BenchError> {
+    fn start(seeder: Seeder, realtime: bool) -> Result<Self, BenchError> {
         let nothing = SigAction::new(SigHandler::Handler(wake), SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does nothing at all. Without `SA_RESTART` it ends a system call.
         unsafe { sigaction(Signal::SIGUSR1, &nothing) }
@@ -258,7 +260,12 @@ impl Seeding {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
             let stop = Arc::clone(&stop);
-            move || seeder.run(&stop)
+            move || {
+                if realtime {
+                    before_all_others().map_err(LoadError::Seed)?;
+                }
+                seeder.run(&stop)
+            }
         });
         Ok(Self { thread, stop })
     }
@@ -275,6 +282,16 @@ impl Seeding {
             Ok(result) => Ok(result?),
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+}
+
+/// Makes this thread run whenever it can, but for threads of a higher priority.
+fn before_all_others() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameters live until the call returns; 0 is this thread.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -229,7 +229,7 @@ fn haproxy(files: &Scratch, size: Size) -> Command {
     let config = format!(
         "global
     nbthread 1
-    maxconn 20000
+    maxconn 4096
 defaults
     mode http
     timeout client 600s

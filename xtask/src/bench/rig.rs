@@ -122,9 +122,9 @@ impl Rig {
         }
         pin_poller(&interface, SERVER_CORE)?;
         let poller = pin_poller(&client_interface, LOAD_CORE)?;
-        // What came goes before what is to be sent anew: user space lends its time to both.
+        // What came goes before what is to be sent anew, and both before everything else there.
         let pid = poller.to_string();
-        client.run("chrt", &["--fifo", "--pid", "1", &pid]);
+        client.run("chrt", &["--fifo", "--pid", "2", &pid]);
         Ok(Self {
             server,
             client,
@@ -170,7 +170,7 @@ impl Rig {
         command.arg("--per-connection").arg(load.per_connection.to_string());
         command.arg("--warm-up").arg(load.warm_up.as_secs_f64().to_string());
         command.arg("--seconds").arg(load.duration.as_secs_f64().to_string());
-        command.arg("--pin").arg(LOAD_CORE.to_string());
+        command.arg("--realtime").arg("--pin").arg(LOAD_CORE.to_string());
         command.arg("--watch").arg(SERVER_CORE.to_string());
         if let Some(rate) = load.rate {
             command.arg("--rate").arg(rate.to_string());
