@@ -1,0 +1,130 @@
+//! Proxy mode, driver and slow path together: whichever answers a preflight, the bytes are the
+//! same, and everything else reaches the server behind, whichever it is.
+
+use std::net::SocketAddr;
+
+use cors_tests::{
+    Family,
+    agent::{Agent, Setup},
+    client::{Http, Response},
+    counter, for_each_family,
+    netns::Netns,
+    policy,
+    server::Server,
+    topology::{Pair, server_at, sockets},
+};
+
+fn behind() -> SocketAddr {
+    "127.0.0.1:8080".parse().expect("an address")
+}
+
+/// The policy of the tests, with a server behind.
+fn file() -> String {
+    let upstream = format!("[server]\nupstream = \"http://{}\"", behind());
+    policy::file(&sockets()).replacen("[server]", &upstream, 1)
+}
+
+fn start(pair: &Pair) -> Agent {
+    Setup::new(&pair.server, file()).interface(Pair::INTERFACE).start()
+}
+
+/// How often the slow path has counted something.
+fn slow(agent: &Agent, name: &str) -> u64 {
+    agent.status()["proxy"]["counters"][name].as_u64().unwrap_or(0)
+}
+
+fn ask(host: &Netns, at: SocketAddr, request: &[u8]) -> Response {
+    Http::connect(host, at).ask(request)
+}
+
+/// Everything but the date.
+fn said(response: &Response) -> (u16, Vec<(String, String)>) {
+    let headers = response.headers.iter().filter(|(name, _)| name != "date");
+    (response.status, headers.cloned().collect())
+}
+
+for_each_family! {
+    /// From the server's own host a connection does not meet the driver.
+    fn both_give_the_same_answer(family) {
+        let pair = Pair::new();
+        let _server = Server::python(&pair.server, behind()).ready(&pair.server, behind());
+        let agent = start(&pair);
+        let at = server_at(family);
+        for origin in [policy::ORIGIN, "https://a.b.example.org"] {
+            for path in ["/v1/item", "/v1", "/v1/a/b?c=d"] {
+                for close in [false, true] {
+                    let mut request =
+                        String::from_utf8(policy::preflight_from(origin, path)).expect("text");
+                    if close {
+                        request = request.replace("Connection: keep-alive", "Connection: close");
+                    }
+                    let before = slow(&agent, "answered") + slow(&agent, "answered_close");
+                    let mut driver = None;
+                    let counted = agent.counted(|| {
+                        driver = Some(ask(&pair.client, at, request.as_bytes()));
+                    });
+                    assert_eq!(counted.all_answered(), 1, "{request}\n{:?}", counted.nonzero());
+                    let response = ask(&pair.server, at, request.as_bytes());
+                    let after = slow(&agent, "answered") + slow(&agent, "answered_close");
+                    assert_eq!(after, before + 1, "{request}");
+                    assert_eq!(said(&driver.expect("an answer")), said(&response), "{request}");
+                }
+            }
+        }
+    }
+
+    /// What the driver passes the slow path answers, on the same connection, and the rest goes on.
+    fn one_connection_through_both(family) {
+        let pair = Pair::new();
+        let server = Server::python(&pair.server, behind()).ready(&pair.server, behind());
+        server.put_file("item", b"content");
+        let agent = start(&pair);
+        let mut http = Http::connect(&pair.client, server_at(family));
+        let counted = agent.counted(|| {
+            assert_eq!(http.ask(&policy::preflight("/v1/item")).status, 204);
+            let spaced = String::from_utf8(policy::preflight("/v1/item")).expect("text");
+            let spaced = spaced.replace("authorization,content-type", "Content-Type, authorization");
+            let response = http.ask(spaced.as_bytes());
+            assert_eq!((response.status, response.is_cors()), (204, true));
+            let evil = policy::preflight_from(policy::FOREIGN_ORIGIN, "/v1/item");
+            let response = http.ask(&evil);
+            assert_eq!((response.status, response.is_cors()), (403, false));
+            let response = http.ask(&policy::get("/v1/item"));
+            assert_eq!((response.status, &response.body[..]), (200, &b"content"[..]));
+        });
+        assert_eq!((counted.get(counter::ANSWERED), counted.get(counter::HANDED_OVER)), (1, 1));
+        assert_eq!((slow(&agent, "answered"), slow(&agent, "origin_denied")), (1, 1));
+        server.expect_logged("OPTIONS", 0);
+        assert!(agent.said(&[]).contains("\nproxy\n"), "{}", agent.said(&[]));
+        agent.stop();
+    }
+}
+
+#[test]
+fn in_front_of_servers_as_they_are() {
+    let at = server_at(Family::V4);
+    for (name, server) in [
+        ("nginx", (|host: &Netns| Server::nginx(host, &[behind()])) as fn(&Netns) -> Server),
+        ("apache", |host| Server::apache(host, &[behind()])),
+        ("python", |host| Server::python(host, behind())),
+        ("node", |host| Server::node(host, behind())),
+    ] {
+        let pair = Pair::new();
+        let _server = server(&pair.server).ready(&pair.server, behind());
+        let _agent = start(&pair);
+        let get = |origin: &str| {
+            let headers = [("Host", policy::HOST), ("Origin", origin)];
+            ask(&pair.client, at, &policy::head("GET /v1/hello HTTP/1.1", &headers))
+        };
+        for (origin, allowed) in [(policy::ORIGIN, true), (policy::FOREIGN_ORIGIN, false)] {
+            let response = get(origin);
+            // What is there and what is not.
+            assert!([200, 404].contains(&response.status), "{name}: {response:?}");
+            let expected = allowed.then_some(origin);
+            assert_eq!(response.header("access-control-allow-origin"), expected, "{name}");
+            let vary = response.header("vary").unwrap_or_default().to_lowercase();
+            assert!(vary.contains("origin"), "{name}: {vary}");
+        }
+        assert_eq!(ask(&pair.client, at, &policy::preflight("/v1/hello")).status, 204, "{name}");
+    }
+}
