@@ -17,6 +17,7 @@ use super::{
 use crate::{
     compile::{CompileError, Image, Limits, compile},
     config::{self, model::Config},
+    cors::Rules,
 };
 
 /// A policy file without errors.
@@ -60,7 +61,10 @@ pub fn by_policy(
 /// Adds what would change the verdict: only what has been tried, and does.
 fn advise(question: &Question, file: PolicyFile<'_>, date: &Date, explanation: &mut Explanation) {
     let Ok(Asked { request, .. }) = question.read(&explanation.request.url) else { return };
-    let Some(reading) = reading::read(file.config, &Facts::of(&request)) else { return };
+    let index = explanation.policy.as_ref().map(|place| place.index);
+    let policy = index.and_then(|index| Some((index, file.config.policies.get(index)?)));
+    let Some((index, policy)) = policy else { return };
+    let reading = reading::of_policy(index, policy, &Facts::of(&request));
     let changes = advice::changes(file.source, &reading, &request);
     if changes.is_empty() {
         return;
@@ -95,7 +99,8 @@ fn judge(question: &Question, file: PolicyFile<'_>, date: &Date) -> Result<Expla
     let Asked { mut request, ignored } = question.read(&url)?;
     let mut explanation = Explanation::of(&request, ignored);
     let image = compile(file.config, file.limits)?;
-    let case = Case { question, file, date, image: &image };
+    let rules = Rules::new(file.config, file.limits)?;
+    let case = Case { question, file, date, image: &image, rules: &rules };
     match route(&mut request) {
         Err(failure) => explanation.fail(Stage::Request, &failure),
         Ok(Route::SameOrigin | Route::Opaque) => explanation.verdict = Verdict::Allowed,
@@ -120,7 +125,10 @@ struct Case<'a> {
     question: &'a Question,
     file: PolicyFile<'a>,
     date: &'a Date,
+    /// What the driver has of the policy.
     image: &'a Image,
+    /// What the slow path has of it.
+    rules: &'a Rules,
 }
 
 /// How a preflight ends.
@@ -133,7 +141,7 @@ enum End {
 impl Case<'_> {
     fn cors(&self, request: &Request, reasons: &[Reason], explanation: &mut Explanation) {
         let facts = Facts::of(request);
-        let reading = reading::read(self.file.config, &facts);
+        let reading = self.reading(request, &facts);
         let places = Places::of(self.file.source);
         if !reasons.is_empty() {
             let mut sent = preflight::sent(request, self.question.browser, reasons);
@@ -160,6 +168,17 @@ impl Case<'_> {
         }
     }
 
+    /// The policy that a request has: of the proxy's choice, which knows more spellings of hosts and
+    /// paths, or of the driver's, where there is no proxy.
+    fn reading(&self, request: &Request, facts: &Facts) -> Option<Reading<'_>> {
+        let config = self.file.config;
+        if !self.is_proxy() {
+            return reading::read(config, facts);
+        }
+        let index = reply::to_request(self.rules, self.date, request)?.policy();
+        Some(reading::of_policy(index, config.policies.get(index)?, facts))
+    }
+
     /// Who answers the preflight, and whether it is granted.
     fn preflight(
         &self,
@@ -176,7 +195,17 @@ impl Case<'_> {
         let limit = driver::limit(exit, &sent.head, &Facts::of(request), is_allowed);
         explanation.notes.extend(limit.map(|limit| limit + "."));
         let (by, answer) = match (driver, reading) {
-            (Ok(answer), _) => (Answerer::Driver, answer),
+            (Ok(answer), _) => (Answerer::Driver, String::from_utf8_lossy(&answer).into_owned()),
+            (Err(_), _) if self.is_proxy() => {
+                let Some(answer) = reply::to_preflight(self.rules, self.date, request) else {
+                    notes::add_of_scope(&Facts::of(request), self.file.config, explanation);
+                    return End::Unknown;
+                };
+                if exit == Exit::AmbiguousPath {
+                    explanation.notes.push(notes::AMBIGUOUS.to_owned());
+                }
+                (Answerer::Agent, reply::text(&answer))
+            }
             (Err(_), None) => {
                 notes::add_of_scope(&Facts::of(request), self.file.config, explanation);
                 return End::Unknown;
@@ -184,15 +213,6 @@ impl Case<'_> {
             (Err(Exit::AmbiguousPath), _) => {
                 explanation.notes.push(notes::AMBIGUOUS.to_owned());
                 return End::Unknown;
-            }
-            (Err(_), Some(reading)) if self.is_proxy() => {
-                let answer = if reading.allows() {
-                    reply::granted(self.image, self.date, request)
-                } else {
-                    Some(reply::denied(self.date))
-                };
-                let Some(answer) = answer else { return End::Unknown };
-                (Answerer::Agent, answer)
             }
             (Err(_), Some(reading)) => {
                 sent.answered_by = Some(Answerer::Server);
@@ -206,17 +226,17 @@ impl Case<'_> {
                 return End::Refused;
             }
         };
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let response = paste::heads(&text).ok().and_then(|heads| heads.into_iter().next());
+        let response = paste::heads(&answer).ok().and_then(|heads| heads.into_iter().next());
         let response = response.map(|head| head.response).unwrap_or_default();
         let granted = preflight::judge(explanation, sent, request, by, &response);
-        sent.response = Some(text);
+        sent.response = Some(answer);
         if granted { End::Granted } else { End::Refused }
     }
 
     /// What the policy wants on the response to the request itself.
     fn response(&self, request: &Request, reading: &Reading<'_>, explanation: &mut Explanation) {
-        let response = reply::on_responses(reading, request);
+        let Some(actual) = reply::to_request(self.rules, self.date, request) else { return };
+        let response = reply::on_response(self.rules, &actual);
         let judgement = judge_actual(request, &response);
         let lines = response.headers.iter().map(|header| {
             format!("{}: {}\r\n", header.name, String::from_utf8_lossy(&header.value))

@@ -44,17 +44,6 @@ pub(super) fn ask(image: &Image, date: &Date, payload: &[u8]) -> Result<Vec<u8>,
     Ok(compile::render(image, &answer, &head, date))
 }
 
-/// The same without the limits on what is looked up: what the policy says on the agent's side.
-pub(super) fn ask_without_limits(
-    image: &Image,
-    date: &Date,
-    payload: &[u8],
-) -> Result<Vec<u8>, Exit> {
-    let mut head = read(payload)?;
-    let answer = image.decide(&mut head)?;
-    Ok(compile::render(image, &answer, &head, date))
-}
-
 /// Which limit of the driver a preflight is beyond, where that is why it is passed on;
 /// `is_allowed` by the policy itself.
 pub(super) fn limit(

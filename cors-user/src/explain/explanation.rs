@@ -219,6 +219,9 @@ pub struct Place {
     /// Bytes of the file.
     #[serde(skip)]
     pub span: Range<usize>,
+    /// Which policy of the file.
+    #[serde(skip)]
+    pub index: usize,
 }
 
 /// Something to change.

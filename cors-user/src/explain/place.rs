@@ -76,5 +76,6 @@ fn of(source: &str, reading: &Reading<'_>, key: &str, span: Range<usize>, says: 
         column,
         says,
         span,
+        index: reading.index,
     }
 }

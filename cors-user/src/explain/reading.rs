@@ -72,7 +72,11 @@ impl Reading<'_> {
 
 /// Reads the policy for a request; `None` where there is none for its host and path.
 pub(super) fn read<'c>(config: &'c Config, facts: &Facts) -> Option<Reading<'c>> {
-    let (index, policy) = choose(config, facts)?;
+    choose(config, facts).map(|(index, policy)| of_policy(index, policy, facts))
+}
+
+/// Reads one policy of the file, whoever has chosen it.
+pub(super) fn of_policy<'c>(index: usize, policy: &'c Policy, facts: &Facts) -> Reading<'c> {
     let origin = match &policy.origins {
         Origins::Any => Some(Allowed::Any),
         Origins::List(patterns) => {
@@ -88,7 +92,7 @@ pub(super) fn read<'c>(config: &'c Config, facts: &Facts) -> Option<Reading<'c>>
         policy.headers.names.contains(name) || policy.headers.any && name != AUTHORIZATION
     };
     let missing = facts.headers.iter().filter(|name| !allowed(name)).cloned().collect();
-    Some(Reading { index, policy, origin, method, missing })
+    Reading { index, policy, origin, method, missing }
 }
 
 /// The most specific one: for the host before for every host, then the longer prefix.

@@ -1,69 +1,89 @@
-//! The answers of the slow path: to preflights that the driver passes on, and on responses.
+//! The answers of the slow path: to preflights that the driver passes on, and on responses. What
+//! they are is [`crate::cors`]'s to say.
 
-use cors_common::{exit::Exit, state::Date};
+use cors_common::state::Date;
 use cors_oracle::{Preflight, Request, Response, preflight_request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::{driver, reading::Reading};
 use crate::{
-    compile::Image,
-    config::model::{Expose, Origins, Policy},
+    config::model::{Expose, Policy},
+    cors::{Actual, Asked, Judgement, Reply, Rules},
 };
 
-/// The answer to a preflight that the policy allows.
+/// The answer to the preflight of a request.
 ///
-/// `None` where the engine finds no policy for it.
-pub(super) fn granted(image: &Image, date: &Date, request: &Request) -> Option<Vec<u8>> {
-    // The answer is a policy's, the origin and the date aside: it does not depend on what is asked.
+/// `None` where no policy is for it: then it is forwarded.
+pub(super) fn to_preflight(rules: &Rules, date: &Date, request: &Request) -> Option<Reply> {
+    let Preflight { target, host, origin, method, headers: names } = preflight_request(request);
+    let mut headers = HeaderMap::new();
+    add(&mut headers, header::ORIGIN, &origin);
+    add(&mut headers, header::ACCESS_CONTROL_REQUEST_METHOD, &method);
+    if let Some(names) = names {
+        add(&mut headers, header::ACCESS_CONTROL_REQUEST_HEADERS, &names);
+    }
+    match rules.judge(&asked(&Method::OPTIONS, &host, &target, &headers), date) {
+        Judgement::Preflight(reply) => Some(reply),
+        Judgement::Unmatched | Judgement::Actual(_) => None,
+    }
+}
+
+/// What becomes of the response to the request itself.
+///
+/// `None` where no policy is for it: then the response is left as it is.
+pub(super) fn to_request(rules: &Rules, date: &Date, request: &Request) -> Option<Actual> {
     let Preflight { target, host, origin, .. } = preflight_request(request);
+    let mut headers = HeaderMap::new();
+    add(&mut headers, header::ORIGIN, &origin);
+    // The method does not matter, once it may be sent.
+    match rules.judge(&asked(&Method::GET, &host, &target, &headers), date) {
+        Judgement::Actual(actual) => Some(actual),
+        Judgement::Unmatched | Judgement::Preflight(_) => None,
+    }
+}
+
+/// What the policy puts on the response.
+pub(super) fn on_response(rules: &Rules, actual: &Actual) -> Response {
+    let mut headers = HeaderMap::new();
+    actual.apply(rules, &mut headers);
+    Response { status: 200, headers: fields(&headers).collect() }
+}
+
+fn asked<'a>(
+    method: &'a Method,
+    host: &'a str,
+    target: &'a str,
+    headers: &'a HeaderMap,
+) -> Asked<'a> {
     let path = target.split('?').next().unwrap_or_default();
-    let ask = |path: &str| {
-        let head = format!(
-            "OPTIONS {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
-             Access-Control-Request-Method: GET\r\n\r\n"
-        );
-        driver::ask_without_limits(image, date, head.as_bytes())
-    };
-    match ask(path) {
-        // What is behind the longest prefix that there can be makes no difference.
-        Err(Exit::HeadTooLong) => ask(path.get(..PREFIX_MAX)?).ok(),
-        answer => answer.ok(),
+    Asked { method, host, path, headers, close: false }
+}
+
+/// Values that a browser sends are values.
+fn add(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.append(name, value);
     }
 }
 
-/// Longer than any prefix of a policy.
-const PREFIX_MAX: usize = 400;
-
-/// The answer to a preflight that it does not.
-pub(super) fn denied(date: &Date) -> Vec<u8> {
-    let date = String::from_utf8_lossy(&date.text[..cors_common::state::DATE_LEN]).into_owned();
-    format!(
-        "HTTP/1.1 403 Forbidden\r\nDate: {date}\r\nContent-Length: 0\r\n\
-         Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n\r\n"
-    )
-    .into_bytes()
+/// Headers with their names as they are written on an HTTP/1.1 connection.
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (String, &[u8])> {
+    headers.iter().map(|(name, value)| {
+        let words = name.as_str().split('-').map(|word| {
+            let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+            first.to_ascii_uppercase() + rest
+        });
+        (words.collect::<Vec<_>>().join("-"), value.as_bytes())
+    })
 }
 
-/// What belongs on the response to the request itself.
-pub(super) fn on_responses(reading: &Reading<'_>, request: &Request) -> Response {
-    let policy = reading.policy;
-    let echoed = policy.origins != Origins::Any || policy.allow_credentials;
-    let mut response = Response { status: 200, ..Response::default() };
-    let headers = &mut response.headers;
-    if reading.origin.is_some() {
-        let origin = if echoed { request.serialized_origin() } else { "*".to_owned() };
-        headers.add("Access-Control-Allow-Origin", origin);
-        if policy.allow_credentials {
-            headers.add("Access-Control-Allow-Credentials", "true");
-        }
-        let exposed = exposed(policy);
-        if !exposed.is_empty() {
-            headers.add("Access-Control-Expose-Headers", exposed.join(", "));
-        }
+/// The head of a reply.
+pub(super) fn text(reply: &Reply) -> String {
+    let reason = reply.status.canonical_reason().unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {} {reason}\r\n", reply.status.as_u16());
+    for (name, value) in fields(&reply.headers) {
+        text.extend([&*name, ": ", &String::from_utf8_lossy(value), "\r\n"]);
     }
-    if echoed {
-        headers.add("Vary", "Origin");
-    }
-    response
+    text + "\r\n"
 }
 
 /// The response headers that a policy exposes.

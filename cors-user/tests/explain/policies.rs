@@ -80,9 +80,10 @@ fn who_answers() {
         (&long, "PUT", &[], "head_too_long", agent, Verdict::Allowed),
         ("https://api.example.com/all", "X", &names, "request_headers", agent, Verdict::Allowed),
         ("https://api.example.com/all?a={}", "X", &[], "target", agent, Verdict::Allowed),
-        ("https://api.example.com/a%2fb", "PUT", &[], "ambiguous_path", None, Verdict::Unknown),
+        ("https://api.example.com/a%2fb", "PUT", &[], "ambiguous_path", agent, Verdict::Allowed),
+        ("https://api.example.com/all%2fb", "PUT", &[], "ambiguous_path", agent, Verdict::Blocked),
         ("https://other.example.com/", "PUT", &[], "unmatched", None, Verdict::Unknown),
-        ("https://api.example.com./", "PUT", &[], "host", None, Verdict::Unknown),
+        ("https://api.example.com./", "PUT", &[], "host", agent, Verdict::Allowed),
         ("https://[2001:db8::1]/", "PUT", &[], "unmatched", None, Verdict::Unknown),
     ] {
         let explanation = ask(&source, &to(url, question(method, headers)));
@@ -264,5 +265,34 @@ fn names_of_very_many_labels_are_below_nothing() {
         let explanation = ask(&policy(lines), &from(&origin, question("PUT", &[])));
         assert_eq!(explanation.verdict, verdict, "{labels}");
         assert_eq!(explanation.changes.is_empty(), verdict == Verdict::Allowed, "{labels}");
+    }
+}
+
+#[test]
+fn policies_that_answer_in_another_way() {
+    for (lines, method, status, answers, step) in [
+        ("preflight = { success_status = 200 }", "PUT", "200", true, None),
+        (
+            "preflight = { denied_status = 404 }",
+            "DELETE",
+            "404",
+            false,
+            Some("allow_origin_present"),
+        ),
+        ("preflight = { validate = \"static\" }", "DELETE", "204", true, Some("method_allowed")),
+        ("preflight = { validate = \"static\" }", "PUT", "204", true, None),
+        ("preflight = { advertise = \"minimal\" }", "PATCH", "204", false, None),
+    ] {
+        let source = policy(&format!("{USUAL}{lines}\n"));
+        let explanation = ask(&source, &question(method, &[]));
+        let preflight = explanation.preflight.as_ref().unwrap();
+        let answer = preflight.response.as_deref().unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines} {method}: {answer}");
+        assert_eq!(preflight.driver.as_ref().unwrap().answers, answers, "{lines} {method}");
+        assert_eq!(explanation.failure.as_ref().map(|failed| failed.step), step, "{lines}");
+        if step.is_some() {
+            assert_ne!(explanation.changes, [], "{lines}");
+            assert!(explanation.policy.unwrap().path.ends_with("allow_methods"), "{lines}");
+        }
     }
 }
