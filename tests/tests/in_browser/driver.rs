@@ -48,7 +48,8 @@ fn policy() -> String {
     )
 }
 
-/// The page: it asks one after the other, so that each connection is used for one request.
+/// The page: it asks one after the other, so that each connection is used for one request. What it
+/// does not get it asks for twice more: on a busy machine the driver may pass one on.
 fn document() -> String {
     let case = |(number, (method, headers, credentials, _)): (usize, &Asked)| {
         let url = format!("http://api.example.com/{number}");
@@ -58,7 +59,8 @@ fn document() -> String {
     let cases = Value::from(CASES.iter().enumerate().map(case).collect::<Vec<_>>());
     format!(
         "<!doctype html><script>{SCRIPT}\n(async () => {{ const all = {{}};\n\
-         for (const one of {cases}) Object.assign(all, await run([one]));\n\
+         for (const one of {cases}) for (let left = 3; left && !all[one[0]]; left--)\n\
+           Object.assign(all, await run([one]));\n\
          await fetch('/results', {{ method: 'POST', body: JSON.stringify(all) }}); }})();\n\
          </script>"
     )
@@ -110,15 +112,18 @@ for_each_family! {
         let mut answered = 0;
         for (number, (method, headers, _, allowed)) in CASES.iter().enumerate() {
             let result = &got[number.to_string()];
-            assert_eq!(result.is_array(), *allowed, "{method} {headers:?}: {result}");
+            let told = || format!("{method} {headers:?}: {result} {:?}", counted.nonzero());
+            assert_eq!(result.is_array(), *allowed, "{}", told());
             let method = if *method == "put" { "PUT" } else { method };
             let sent = arrived.contains(&*format!("{method} /{number}"));
             assert_eq!(sent, *allowed, "{method} {headers:?}");
-            let preflight_arrived = arrived.contains(&*format!("OPTIONS /{number}"));
-            assert_eq!(preflight_arrived, !allowed, "{method} {headers:?}");
+            if !allowed {
+                assert!(arrived.contains(&*format!("OPTIONS /{number}")), "{method} {headers:?}");
+            }
             let is_simple = *method == *"GET" && headers.is_empty();
             answered += u64::from(*allowed && !is_simple);
         }
+        // The server refuses every preflight, so each that was granted is one of the driver's.
         assert_eq!(counted.get(counter::ANSWERED), answered);
     }
 }
