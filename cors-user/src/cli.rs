@@ -10,7 +10,7 @@ use crate::{bench_command::Bench, logging::Format};
 
 /// Answers CORS preflights in the network driver, and hands everything else to the kernel.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "cors-edge", version)]
 pub(crate) struct Cli {
     /// What is logged to standard error: a level, or a list like `warn,cors_user=debug`
     /// [default: $RUST_LOG, or info]
@@ -29,10 +29,14 @@ pub(crate) enum Command {
     Validate(Validate),
     Explain(Explain),
     Status(StatusOf),
+    #[cfg(feature = "top")]
+    Top(Top),
     Reload(Reload),
     Rollback(Rollback),
     Detach(Detach),
     Bench(Bench),
+    #[command(hide = true)]
+    Generate(Generate),
 }
 
 /// Where the packages have what outlives the agent.
@@ -226,6 +230,28 @@ pub(crate) struct Detach {
     /// The runtime directory of the agent: one that is still running is not meant
     #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
     pub(crate) runtime_dir: PathBuf,
+}
+
+/// Watch a running agent: rates, reasons and the state of the host, second by second
+///
+/// `q` ends it, `s` sorts otherwise, `a` shows reasons that nothing was counted for, too. There are no
+/// colours where NO_COLOR is set.
+#[cfg(feature = "top")]
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// Show reasons that nothing was counted for, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The runtime directory of the agent
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Write man pages and completions, for packages
+#[derive(Args, Debug)]
+pub(crate) struct Generate {
+    /// A directory, made if it is not there
+    pub(crate) directory: PathBuf,
 }
 
 /// Where packets are answered.

@@ -5,7 +5,10 @@
 mod ask;
 mod bench_command;
 mod cli;
+mod generate;
 mod logging;
+#[cfg(feature = "top")]
+mod top;
 
 use std::{
     error::Error,
@@ -40,10 +43,19 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate(&arguments),
         Command::Explain(arguments) => ask::run(arguments),
         Command::Status(arguments) => status(&arguments),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => {
+            top::run(&arguments.runtime_dir, arguments.all)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Reload(arguments) => reload(&arguments),
         Command::Rollback(arguments) => rollback(&arguments),
         Command::Detach(arguments) => detach(&arguments),
         Command::Bench(arguments) => bench_command::run(arguments),
+        Command::Generate(arguments) => {
+            generate::generate(&arguments.directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
     });
     result.unwrap_or_else(|error| {
         eprintln!("cors-edge: {}", sentence(error.as_ref()));

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod shell;
 
 mod bench;
+mod deb;
 mod demo;
 mod setup;
 mod test;
@@ -26,6 +27,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test there is, end-to-end ones included (needs root)
     Test(test::Options),
+    /// Make the Debian package
+    Deb(deb::Options),
     /// Measure it beside other servers, in network namespaces (needs root)
     Bench(bench::Options),
     /// Be one of those servers: hyper, on port 80
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Setup(options) => setup::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::Deb(options) => deb::run_verb(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::ServeHyper => bench::hyper_peer::run(),
     };

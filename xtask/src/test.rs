@@ -5,6 +5,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
+    deb,
     setup::{self, Purpose},
     shell::{agent, build_agent, cargo, is_root, say, workspace},
 };
@@ -32,8 +34,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     setup::prepare(Purpose::Test)?;
     build_agent()?;
+    let package = deb::build(true)?;
     let start = Instant::now();
-    let tally = cargo_test(options.filter.as_deref())?;
+    let tally = cargo_test(options.filter.as_deref(), &package)?;
     println!("\n{}", tally.closing_line(start.elapsed()));
     if tally.failed > 0 {
         std::process::exit(1);
@@ -50,7 +53,7 @@ struct Tally {
 }
 
 /// Runs `cargo test`, repeats what it prints and adds up what its runners say at their end.
-fn cargo_test(filter: Option<&str>) -> Result<Tally> {
+fn cargo_test(filter: Option<&str>, package: &Path) -> Result<Tally> {
     say("running the tests");
     let mut child = Command::new(cargo())
         .current_dir(workspace())
@@ -59,6 +62,7 @@ fn cargo_test(filter: Option<&str>) -> Result<Tally> {
         // What needs root is left out elsewhere; here it is there.
         .args(["--", "--include-ignored"])
         .env("CORS_EDGE_BIN", agent())
+        .env("CORS_EDGE_DEB", package)
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo test")?;

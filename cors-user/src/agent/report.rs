@@ -139,8 +139,8 @@ fn steps(startup: &Startup) -> String {
     )
 }
 
-/// The two largest units.
-fn duration(seconds: u64) -> String {
+/// Seconds in the two largest units.
+pub fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -14,6 +14,7 @@ mod compiler;
 mod linker;
 pub(crate) mod pypi;
 mod record;
+pub(crate) mod tools;
 
 pub(crate) use compiler::Choice;
 use record::Record;

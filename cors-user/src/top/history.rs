@@ -1,0 +1,89 @@
+//! What the agent told, and what follows from two tellings. Pure.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
+
+use cors_user::agent::status::Status;
+
+/// So many seconds are remembered.
+const SECONDS: usize = 240;
+
+/// The last status, and what led to it.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) status: Status,
+    at: Option<Instant>,
+    /// Of each counter, how much it grew in a second.
+    pub(super) rates: BTreeMap<String, u64>,
+    /// Preflights that were answered in each second, the latest at the end.
+    pub(super) answered: VecDeque<u64>,
+    /// Nanoseconds of a run of each program, lately; none where nothing ran or nobody measures.
+    pub(super) run_ns: BTreeMap<String, u64>,
+    /// Why nothing new was told.
+    pub(super) lost: Option<String>,
+}
+
+impl History {
+    pub(super) fn new(status: Status) -> Self {
+        Self {
+            status,
+            at: None,
+            rates: BTreeMap::new(),
+            answered: VecDeque::new(),
+            run_ns: BTreeMap::new(),
+            lost: None,
+        }
+    }
+
+    /// Nothing was told.
+    pub(super) fn lost(&mut self, why: String) {
+        self.lost = Some(why);
+        self.rates.clear();
+    }
+
+    /// Something was told at this time.
+    pub(super) fn add(&mut self, status: Status, at: Instant) {
+        let ms = self.at.map_or(1000, |before| at.duration_since(before).as_millis()).max(1);
+        let a_second =
+            |count: u64| u64::try_from(u128::from(count) * 1000 / ms).unwrap_or(u64::MAX);
+        let before = std::mem::replace(&mut self.status, status);
+        // Another agent counts anew, unless it took the counters over: less than nothing is nothing.
+        let grown = |name: &str, now: u64| {
+            now.saturating_sub(before.counters.get(name).copied().unwrap_or(0))
+        };
+        let counters = &self.status.counters;
+        self.rates = counters
+            .iter()
+            .map(|(name, now)| (name.clone(), a_second(grown(name, *now))))
+            .collect();
+        let answered: u64 = counters
+            .iter()
+            .filter(|(name, _)| is_answer(name))
+            .map(|(name, now)| grown(name, *now))
+            .sum();
+        self.answered.push_back(a_second(answered));
+        while self.answered.len() > SECONDS {
+            self.answered.pop_front();
+        }
+        self.run_ns = self
+            .status
+            .programs
+            .iter()
+            .filter_map(|now| {
+                let was = before.programs.iter().find(|was| was.id == now.id)?;
+                let time = now.run_time_ns.saturating_sub(was.run_time_ns);
+                let runs = now.run_count.saturating_sub(was.run_count);
+                Some((now.name.clone(), time.checked_div(runs)?))
+            })
+            .collect();
+        self.at = Some(at);
+        self.lost = None;
+    }
+}
+
+/// Whether a counter counts answers, or what would have been one.
+fn is_answer(name: &str) -> bool {
+    matches!(name, "answered" | "answered_close" | "answered_again" | "would_answer")
+}
