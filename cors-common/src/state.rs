@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -21,7 +21,7 @@ pub const FLAG_NO_WINDOW_SCALE: u32 = 4;
 /// Length of an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const DATE_LEN: usize = 29;
 
-/// The one entry of the map `STATE`, 320 bytes.
+/// The one entry of the map `STATE`, 328 bytes.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct State {
@@ -39,6 +39,10 @@ pub struct State {
     pub flags: u32,
     /// Counts the changes of the set of protected sockets, see [`crate::tcp::flow::Flow::sockets`].
     pub sockets: u32,
+    /// Places for recent answers of each CPU, less one; a power of two less one.
+    pub memo_mask: u32,
+    /// Zero.
+    pub pad: u32,
     /// The cookie secret.
     pub keys: Keys,
     /// Two policies: the active one, and the one before or the one being written.
@@ -47,7 +51,7 @@ pub struct State {
     pub dates: [Date; 2],
 }
 
-const _: () = assert!(size_of::<State>() == 64 + 128 + 128);
+const _: () = assert!(size_of::<State>() == 72 + 128 + 128);
 
 /// Where one generation of the policy lies in the maps, 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

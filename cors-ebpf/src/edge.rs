@@ -143,7 +143,8 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     }
     let slot = env::slot(state);
     let Scratch { head, answer, .. } = scratch;
-    let known = global::recall(head, answer, len as u32, slot.generation);
+    let mask = env::memo_mask(state);
+    let known = global::recall(head, answer, len as u32, slot.generation, mask);
     if known == global::RECALLED {
         return Ok(());
     }

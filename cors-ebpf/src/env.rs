@@ -71,6 +71,12 @@ pub(crate) fn lapsed(state: &State, tick: &mut Tick) -> bool {
     tick.now() > now!(state, lease)
 }
 
+/// Places for recent answers, less one.
+#[inline(always)]
+pub(crate) fn memo_mask(state: &State) -> u32 {
+    now!(state, memo_mask)
+}
+
 /// Counts the changes of the set of protected sockets.
 #[inline(always)]
 pub(crate) fn sockets(state: &State) -> u32 {

@@ -56,7 +56,9 @@ macro_rules! globals {
 globals! {
     /// Seals a head and recalls its answer: [`RECALLED`], or the place to remember it in, see
     /// [`remember`].
-    fn recall(head: &mut Head, answer: &mut Answer;; len: u32, generation: u32) -> u32, NOWHERE, {
+    fn recall(
+        head: &mut Head, answer: &mut Answer;; len: u32, generation: u32, mask: u32
+    ) -> u32, NOWHERE, {
         let len = len as usize;
         if len > HEAD_MAX {
             return NOWHERE;
@@ -65,18 +67,25 @@ globals! {
         if !Memo::holds(len) {
             return NOWHERE;
         }
-        let place = Memo::place(head, len);
-        match memo(place) {
-            Some(memo) if memo.recall(head, len, generation, answer) => RECALLED,
-            Some(_) => place,
-            None => NOWHERE,
+        let fold = Memo::fold(head, len);
+        head.mark = (fold >> 32) as u32;
+        let (first, second) = (fold as u32 & mask, (fold as u32 & mask) ^ 1);
+        let (Some(a), Some(b)) = (memo(first), memo(second)) else { return NOWHERE };
+        if a.recall(head, len, generation, head.mark, answer)
+            || b.recall(head, len, generation, head.mark, answer)
+        {
+            RECALLED
+        } else if !a.is_of(generation) || (b.is_of(generation) && head.mark & 1 == 0) {
+            first
+        } else {
+            second
         }
     };
     /// Remembers the answer to a sealed head.
     fn remember(head: &mut Head, answer: &mut Answer;; place: u32, len: u32, generation: u32) -> u32,
         NOWHERE, {
             if let Some(memo) = memo(place) && Memo::holds(len as usize) {
-                memo.note(head, len as usize, generation, answer);
+                memo.note(head, len as usize, generation, head.mark, answer);
             }
             NOWHERE
         };

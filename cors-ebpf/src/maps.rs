@@ -8,11 +8,7 @@ use aya_ebpf::{
 use cors_common::{
     exit::Exit,
     head::Head,
-    policy::{
-        Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy,
-        image::Line,
-        memo::{MEMOS, Memo},
-    },
+    policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, image::Line, memo::Memo},
     state::{Slot, State},
     tcp::{
         flow::Flow,
@@ -68,7 +64,7 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new
 
 /// Recent answers.
 #[btf_map]
-pub(crate) static MEMO: PerCpuArray<Memo, { MEMOS as usize }> = PerCpuArray::new();
+pub(crate) static MEMO: PerCpuArray<Memo, 256> = PerCpuArray::new();
 
 /// Room that a stack of 512 bytes does not have.
 #[btf_map]

@@ -76,6 +76,8 @@ pub struct Head {
     pub(crate) depths: Word,
     /// The host without its port.
     pub(crate) name: Span,
+    /// What tells it from other heads of its length, see [`crate::policy::memo`].
+    pub mark: u32,
     /// Which policy the request has.
     pub(crate) policy: u32,
     /// Whether the answer echoes the origin.
@@ -105,6 +107,7 @@ impl Head {
             cursor: Word::new(0),
             depths: Word::new(0),
             name: NONE,
+            mark: 0,
             policy: 0,
             echo: 0,
         }

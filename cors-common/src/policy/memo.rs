@@ -5,14 +5,11 @@
 //! depends on nothing but its bytes and the policy, so an answer can be used again where all bytes
 //! are the same and the policy is. They are compared, every one: no digest is believed.
 //!
-//! Each CPU has [`MEMOS`] places, and a head has one of them. Whoever sends ever new heads drives
-//! others out and costs them what the look-up costs, no more.
+//! Each CPU has a power of two of places, of which a head has two, neighbours. Whoever sends ever new
+//! heads drives others out and costs them what the look-up costs, no more.
 
 use super::Answer;
 use crate::head::{BLOCK, Head};
-
-/// How many answers each CPU remembers, a power of two.
-pub const MEMOS: u32 = 256;
 
 /// Blocks of the longest head that is remembered: the longest of a browser behind proxies has 826
 /// bytes.
@@ -21,7 +18,7 @@ const BLOCKS: usize = 13;
 /// 2^64 over the golden ratio: odd, with its bits well spread.
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A head and its answer, 880 bytes.
+/// A head and its answer, 888 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Memo {
@@ -29,16 +26,25 @@ pub struct Memo {
     generation: u32,
     /// Bytes of the head.
     len: u32,
+    /// What tells most other heads of this length from this one, see [`Memo::fold`].
+    mark: u32,
+    pad: u32,
     answer: Answer,
     head: [[u64; BLOCK / 8]; BLOCKS],
 }
 
-const _: () = assert!(size_of::<Memo>() == 8 + size_of::<Answer>() + BLOCKS * BLOCK);
+const _: () = assert!(size_of::<Memo>() == 16 + size_of::<Answer>() + BLOCKS * BLOCK);
 
 impl Memo {
     /// Nothing.
-    pub const NONE: Self =
-        Self { generation: 0, len: 0, answer: Answer::NONE, head: [[0; BLOCK / 8]; BLOCKS] };
+    pub const NONE: Self = Self {
+        generation: 0,
+        len: 0,
+        mark: 0,
+        pad: 0,
+        answer: Answer::NONE,
+        head: [[0; BLOCK / 8]; BLOCKS],
+    };
 
     /// Whether a head of `len` bytes can be remembered.
     #[inline(always)]
@@ -46,12 +52,13 @@ impl Memo {
         len <= BLOCKS * BLOCK
     }
 
-    /// Which place a sealed head of `len` bytes has, below [`MEMOS`].
+    /// What a sealed head of `len` bytes is found by: the low half says where, the high half
+    /// whether it is worth comparing.
     ///
     /// Two heads that differ in one word never fold to the same number before the last step; what
     /// else may meet costs only a look-up.
     #[inline(always)]
-    pub fn place(head: &Head, len: usize) -> u32 {
+    pub fn fold(head: &Head, len: usize) -> u64 {
         let len = head.zero.blur(len);
         let mut fold = len as u64;
         for i in 0..BLOCKS {
@@ -63,13 +70,27 @@ impl Memo {
             let others = (word[1] ^ word[4] ^ word[7]).wrapping_add(word[2] ^ word[5] << 1);
             fold = fold.wrapping_add(others);
         }
-        ((fold ^ fold >> 32).wrapping_mul(K) >> 56) as u32 & (MEMOS - 1)
+        fold = (fold ^ fold >> 32).wrapping_mul(K);
+        fold ^ fold >> 32
+    }
+
+    /// Whether something is remembered of this generation of the policy.
+    #[inline(always)]
+    pub const fn is_of(&self, generation: u32) -> bool {
+        self.generation == generation
     }
 
     /// The answer to a sealed head of `len` bytes, if it is this one's. Whether it was.
     #[inline(always)]
-    pub fn recall(&self, head: &Head, len: usize, generation: u32, answer: &mut Answer) -> bool {
-        if self.generation != generation || self.len != len as u32 {
+    pub fn recall(
+        &self,
+        head: &Head,
+        len: usize,
+        generation: u32,
+        mark: u32,
+        answer: &mut Answer,
+    ) -> bool {
+        if !self.is_of(generation) || self.len != len as u32 || self.mark != mark {
             return false;
         }
         let len = head.zero.blur(len);
@@ -90,9 +111,10 @@ impl Memo {
 
     /// Remembers the answer to a sealed head of `len` bytes, in the place of whatever was there.
     #[inline(always)]
-    pub fn note(&mut self, head: &Head, len: usize, generation: u32, answer: &Answer) {
+    pub fn note(&mut self, head: &Head, len: usize, generation: u32, mark: u32, answer: &Answer) {
         self.generation = generation;
         self.len = len as u32;
+        self.mark = mark;
         self.answer.set(answer);
         let len = head.zero.blur(len);
         for (i, block) in self.head.iter_mut().enumerate() {
@@ -130,7 +152,30 @@ mod tests {
 
     fn recall(memo: &Memo, text: &[u8], generation: u32) -> Option<Answer> {
         let mut answer = Answer::NONE;
-        memo.recall(&head(text), text.len(), generation, &mut answer).then_some(answer)
+        let head = head(text);
+        let mark = mark(&head, text.len());
+        memo.recall(&head, text.len(), generation, mark, &mut answer).then_some(answer)
+    }
+
+    fn mark(head: &Head, len: usize) -> u32 {
+        (Memo::fold(head, len) >> 32) as u32
+    }
+
+    fn note(memo: &mut Memo, text: &[u8], generation: u32, number: usize) {
+        let head = head(text);
+        memo.note(&head, text.len(), generation, mark(&head, text.len()), &answer(number));
+    }
+
+    #[test]
+    fn no_mark_is_believed() {
+        let mut memo = Memo::NONE;
+        note(&mut memo, &text(500), 1, 1);
+        let mut changed = text(500);
+        changed[77] ^= 1;
+        let head = head(&changed);
+        let mut answer = Answer::NONE;
+        assert!(!memo.recall(&head, 500, 1, memo.mark, &mut answer));
+        assert_eq!(answer, Answer::NONE);
     }
 
     #[test]
@@ -139,7 +184,7 @@ mod tests {
             assert!(Memo::holds(len));
             let text = text(len);
             let mut memo = Memo::NONE;
-            memo.note(&head(&text), len, 5, &answer(len));
+            note(&mut memo, &text, 5, len);
             let recall = |text: &[u8], generation| recall(&memo, text, generation);
             assert_eq!(recall(&text, 5), Some(answer(len)));
             assert_eq!(recall(&text, 6), None, "another policy");
@@ -160,8 +205,8 @@ mod tests {
     fn what_was_there_before_is_forgotten() {
         let (long, short) = (text(800), text(100));
         let mut memo = Memo::NONE;
-        memo.note(&head(&long), 800, 1, &answer(1));
-        memo.note(&head(&short), 100, 1, &answer(2));
+        note(&mut memo, &long, 1, 1);
+        note(&mut memo, &short, 1, 2);
         assert_eq!(recall(&memo, &long, 1), None);
         assert_eq!(recall(&memo, &short, 1), Some(answer(2)));
     }
@@ -174,13 +219,12 @@ mod tests {
     #[test]
     fn heads_that_differ_a_little_spread_over_the_places() {
         let mut places = BTreeSet::new();
-        for number in 0..MEMOS {
+        for number in 0..256 {
             let mut text = text(500);
             text[40..44].copy_from_slice(std::format!("{number:04}").as_bytes());
-            places.insert(Memo::place(&head(&text), 500));
+            places.insert(Memo::fold(&head(&text), 500) as u8);
         }
         // Thrown at random, 256 balls leave about 94 of 256 places empty.
         assert!(places.len() > 140, "{} places", places.len());
-        assert!(places.iter().all(|place| *place < MEMOS));
     }
 }

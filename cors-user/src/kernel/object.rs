@@ -6,6 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     programs::{ProgramError, SchedClassifier, Xdp},
 };
+use cors_common::policy::memo::Memo;
 use thiserror::Error;
 
 use super::{
@@ -70,6 +71,16 @@ pub struct Sizes {
     pub flows: u32,
 }
 
+/// How many answers each CPU remembers, a power of two: all of them together take 16 MiB at most,
+/// unless there are very many CPUs.
+pub(super) fn memos() -> u32 {
+    const TOGETHER: usize = 16 << 20;
+    // Where it cannot be told how many there are, `aya` makes no map for each CPU either.
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let each = TOGETHER / size_of::<Memo>() / cpus;
+    1 << each.clamp(256, 4096).ilog2()
+}
+
 /// Makes the maps and loads the programs; nothing is attached yet.
 pub(super) fn load(
     sizes: Sizes,
@@ -104,6 +115,7 @@ pub(super) fn open(
         .verifier_log_level(log)
         .map_max_entries("FACTS", sizes.lines)
         .map_max_entries("POLICIES", sizes.policies)
+        .map_max_entries("MEMO", memos())
         .map_max_entries("FLOWS", flows);
     let ebpf = loader.load(&elf)?;
     shared.replace_those_of(&ebpf)?;

@@ -1,6 +1,9 @@
 //! The words of [`State`]: what the programs look at with every packet.
 
-use std::mem::offset_of;
+use std::{
+    mem::offset_of,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use cors_common::{
     cookie::Keys,
@@ -8,7 +11,7 @@ use cors_common::{
     wire::options::Declined,
 };
 
-use super::shared::Shared;
+use super::{object, shared::Shared};
 
 /// The one entry of the map `STATE`, and a copy of what was written to it last.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ impl StateWords {
         self.copy = State {
             keys,
             flags: if measure { FLAG_MEASURE } else { 0 },
+            sockets: unlike_any_before(),
+            memo_mask: object::memos() - 1,
             ..bytemuck::Zeroable::zeroed()
         };
         self.shared.store(0, &self.copy);
@@ -119,6 +124,13 @@ impl StateWords {
             self.publish(at);
         }
     }
+}
+
+/// What the set of protected sockets is counted from. Entries of connections outlive an agent, and
+/// what they say of its sets must not be taken for one of the next agent's.
+fn unlike_any_before() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u32
 }
 
 /// The agent writes whole words of 64 bits, so what must not change at the same time as something

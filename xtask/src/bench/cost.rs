@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{
     Outcome, Plan, Row,
-    policy::{Size, origin, preflight},
+    policy::{Size, origin, preflight, preflight_about},
     samples::Samples,
 };
 
@@ -37,11 +37,13 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
     let mut one = Preflights::prepare(plan, Size::ONE)?;
     let mut large = Preflights::prepare(plan, Size::LARGE)?;
     let mut bounce = Bounce::prepare()?;
-    let (mut of_one, mut of_large, mut of_bounce) = <(Samples, Samples, Samples)>::default();
+    let (mut of_one, mut of_large, mut of_same, mut of_bounce) =
+        <(Samples, Samples, Samples, Samples)>::default();
     let packets = plan.pick(200_000, 20_000);
     for _ in 0..plan.pick(7, 3) {
-        of_one.push(one.round(packets)?);
-        of_large.push(large.round(packets)?);
+        of_one.push(one.round(packets, Heads::Different)?);
+        of_large.push(large.round(packets, Heads::Different)?);
+        of_same.push(one.round(packets, Heads::Alike)?);
         of_bounce.push(bounce.round(packets)?);
     }
     let ratio = of_large.over(&of_one);
@@ -53,21 +55,34 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
             Row::new("… 100,000 origins over 1,000 policies", shown(&of_large)),
             Row::new("… the second over the first", ratio.show(2, "×"))
                 .goal("≤ 1.3×", ratio.median() <= 1.3),
+            Row::new("… one origin, every head the same", shown(&of_same)),
             Row::new("bare bounce (swap addresses, `XDP_TX`)", of_bounce.show(0, " ns")),
         ],
         notes: vec![format!(
             "cost: native XDP on veth; the kernel's run_time_ns over run_cnt, {packets} packets a \
              run on {CONNECTIONS} kept-alive connections, requests of {} bytes; every answer was \
-             checked. With the large policy each request is for another host, origin and policy.",
-            preflight(0, &origin(0, 0)).len(),
+             checked. Every head is \
+             a new one, so that none is recalled, but where it says the same; with the large policy each \
+             is for another host, origin and policy.",
+            preflight_about(0, &origin(0, 0), 0).len(),
         )],
         charts: Vec::new(),
         samples: json!({
             "one_ns": Value::from(&of_one),
             "large_ns": Value::from(&of_large),
+            "same_ns": Value::from(&of_same),
             "bounce_ns": Value::from(&of_bounce),
         }),
     })
+}
+
+/// How the heads of a round differ.
+#[derive(Clone, Copy)]
+enum Heads {
+    /// Each asks about something else, as the pages of a site do.
+    Different,
+    /// Only origin and policy differ, where there are several.
+    Alike,
 }
 
 /// An agent with a policy, and a client that asks for what the policy allows.
@@ -103,14 +118,14 @@ impl Preflights {
         let mut preflights =
             Self { size, random, connections, agent, _listener: listener, _pair: pair };
         // The first preflight on a connection makes the flow entry.
-        preflights.ask(10 * CONNECTIONS)?;
+        preflights.ask(10 * CONNECTIONS, Heads::Alike)?;
         Ok(preflights)
     }
 
     /// Nanoseconds of a run, in a round of so many preflights.
-    fn round(&mut self, preflights: usize) -> Result<f64> {
+    fn round(&mut self, preflights: usize, heads: Heads) -> Result<f64> {
         let (counters, runs) = (self.agent.counters(), self.agent.runs("edge"));
-        let asked = self.ask(preflights)?;
+        let asked = self.ask(preflights, heads)?;
         let runs = self.agent.runs("edge").since(runs);
         let answered = self.agent.counters().since(&counters).all_answered();
         ensure!(answered == asked, "{answered} of {asked} preflights were answered in the driver");
@@ -118,7 +133,7 @@ impl Preflights {
     }
 
     /// Asks at least so many preflights and checks every answer. Returns how many it asked.
-    fn ask(&mut self, preflights: usize) -> Result<u64> {
+    fn ask(&mut self, preflights: usize, heads: Heads) -> Result<u64> {
         let mut asked = 0;
         let mut answer = [0; 2048];
         while asked < preflights as u64 {
@@ -126,7 +141,11 @@ impl Preflights {
             for connection in &mut self.connections {
                 let policy = self.random.next() % self.size.policies;
                 let origin = origin(policy, self.random.next() % self.size.origins);
-                connection.write_all(&preflight(policy, &origin))?;
+                let thing = match heads {
+                    Heads::Different => self.random.next(),
+                    Heads::Alike => 17,
+                };
+                connection.write_all(&preflight_about(policy, &origin, thing))?;
                 origins.push(origin);
             }
             for (connection, origin) in self.connections.iter_mut().zip(&origins) {

@@ -61,6 +61,12 @@ pub(super) fn origin(policy: u64, origin: u64) -> String {
     format!("https://app-{origin:02}.tenant-{policy:04}.customers.example.org")
 }
 
+/// A preflight from an origin to the host of its policy, about one of a million things.
+pub(super) fn preflight_about(policy: u64, origin: &str, thing: u64) -> Vec<u8> {
+    let text = String::from_utf8(preflight(policy, origin)).expect("text");
+    text.replacen("/17 ", &format!("/{:06} ", thing % 1_000_000), 1).into_bytes()
+}
+
 /// A preflight from an origin to the host of its policy.
 pub(super) fn preflight(policy: u64, origin: &str) -> Vec<u8> {
     let host = host(policy);
