@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: Bench) -> Result<ExitCode> {
 /// `ip route add 10.64.0.0/16 via THIS-MACHINE`. Every byte of every reply is checked. Exit code 0, or 2
 /// if something happened that must not happen between honest peers.
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Bench {
     /// The server
     #[arg(long, value_name = "ADDR:PORT")]
