@@ -4,11 +4,11 @@
 //! ```text
 //! config   what the file says          pure
 //! compile  the bytes for the maps      pure
-//! cors     requests judged by them  pure
+//! cors     requests judged by them     pure
 //! explain  what a browser makes of it  pure
 //! host     what this machine is like   reads only
 //! kernel   programs, maps, links       the only module that names `aya`
-//! proxy    sockets and requests    what the agent serves itself
+//! proxy    sockets and requests        what the agent serves itself
 //! agent    the life cycle              puts them together
 //! bench    load for any server         of its own; nothing of the agent's is in it
 //! ```

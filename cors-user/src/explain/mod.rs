@@ -6,9 +6,10 @@
 //! them ([`by_responses`]).
 //!
 //! Pure. The judge is [`cors_oracle`], which knows no policy; the driver's part is played by the
-//! kernel program's own functions (`driver`, the only module here that names them). Where a policy
-//! refuses, `reading` says at which of its values, `advice` what to write instead: only edits that
-//! have been tried on the policy file are given.
+//! kernel program's own functions (`driver`, the only module here that names them), the agent's by
+//! the proxy's ([`crate::cors`], by way of `reply`). Where a policy refuses, `reading` says at which
+//! of its values, `advice` what to write instead: only edits that have been tried on the policy
+//! file are given.
 
 mod advice;
 mod by_policy;
