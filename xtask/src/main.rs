@@ -9,6 +9,7 @@ mod shell;
 mod bench;
 mod deb;
 mod demo;
+mod deny;
 mod setup;
 mod test;
 
@@ -27,6 +28,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test there is, end-to-end ones included (needs root)
     Test(test::Options),
+    /// Look at the licences and sources of everything that is depended on
+    Deny(deny::Options),
     /// Make the Debian package
     Deb(deb::Options),
     /// Measure it beside other servers, in network namespaces (needs root)
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Setup(options) => setup::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::Deny(options) => deny::run_verb(&options),
         Verb::Deb(options) => deb::run_verb(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::ServeHyper => bench::hyper_peer::run(),

@@ -16,6 +16,9 @@ pub(crate) struct Tool {
 /// Makes Debian packages.
 pub(crate) const PACKAGER: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
 
+/// Looks at what is depended on.
+pub(crate) const GUARD: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+
 impl Tool {
     /// The path of the program, after building it where it is missing.
     pub(crate) fn find_or_install(&self) -> Result<PathBuf> {
