@@ -33,6 +33,7 @@ mod progress;
 mod report;
 mod rig;
 mod samples;
+mod shares;
 mod sink;
 mod throughput;
 
@@ -72,6 +73,8 @@ enum Scenario {
     Peers,
     /// The time in the driver's program, beside that of a bare bounce
     Programs,
+    /// Rates by the share of preflights among GETs, with cors-edge before nginx and without
+    Shares,
     /// How long a policy of 100,000 origins takes to check and to load
     Capacity,
     /// What a preflight costs in the driver, with a small and with a large policy
@@ -120,6 +123,7 @@ impl Scenario {
         match self {
             Self::Peers => "peers",
             Self::Programs => "programs",
+            Self::Shares => "shares",
             Self::Capacity => "capacity",
             Self::Cost => "cost",
             Self::Throughput => "throughput",
@@ -130,6 +134,7 @@ impl Scenario {
         match self {
             Self::Peers => peers::run(plan),
             Self::Programs => programs::run(plan),
+            Self::Shares => shares::run(plan),
             Self::Capacity => capacity::run(plan),
             Self::Cost => cost::run(plan),
             Self::Throughput => throughput::run(plan),

@@ -115,6 +115,11 @@ pub(super) fn sized(head: &[u8], bytes: usize) -> Result<Vec<u8>> {
     Ok(lines.concat().into_bytes())
 }
 
+/// A GET, which the server behind answers.
+pub(super) fn get() -> Vec<u8> {
+    head("GET /v1/hello HTTP/1.1", &[("Host", &host(0)), ("Accept", "*/*")])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
