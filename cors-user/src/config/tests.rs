@@ -1,5 +1,6 @@
 //! Whole files: what is said about them, where, how much at once, and what valid ones mean.
 
+mod proxy;
 mod refusals;
 
 use super::model::{
