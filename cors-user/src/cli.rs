@@ -263,7 +263,8 @@ pub(crate) enum Xdp {
     Native,
     /// Behind the driver, on any interface
     Generic,
-    /// Nowhere: the programs are loaded, and everything passes
+    /// Nowhere: the programs are loaded, and everything passes; with `upstream` none is loaded, and
+    /// the proxy runs alone, which needs no privilege
     Off,
 }
 

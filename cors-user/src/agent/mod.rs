@@ -15,6 +15,7 @@ pub mod heartbeat;
 mod live;
 mod metrics;
 pub mod network;
+mod plain;
 pub mod protocol;
 mod reload;
 pub mod report;

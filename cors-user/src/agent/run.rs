@@ -18,6 +18,7 @@ use super::{
     follow::{Follow, FollowError},
     live::Agent,
     network::NetworkError,
+    plain,
     reload::{Source, Wanted},
     signals::{Signals, Told},
     startup::Stopwatch,
@@ -114,6 +115,9 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
 pub async fn run(setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new().map_err(system("signals cannot be waited for"))?;
+    if setup.xdp == Wish::Off && setup.config.server.proxy.is_some() {
+        return plain::run(setup, signals).await;
+    }
     let mut stopwatch = Stopwatch::start();
     let directory = Directory::lock(&setup.runtime_dir)?;
     let mut agent = Agent::start(setup, &mut stopwatch)?;

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `preflights` | are preflights answered as the driver answers them, and denied without a word? |
 //! | `actual` | which CORS headers do actual responses have, errors included? |
+//! | `alone` | does the binary serve without any privilege? |
 //! | `smuggling` | does the upstream ever see other requests than were meant? |
 //! | `framing` | HEAD, 204, 304, trailers, `Expect`, upgrades, HTTP/1.0, HTTP/2 |
 //! | `secure` | TLS, server names, certificates that change, HTTP/2 |
@@ -13,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod actual;
+mod alone;
 mod framing;
 mod preflights;
 mod secure;
