@@ -102,8 +102,12 @@ fn image(
     let any_host = groups::add(&config.policies, &mut facts)?;
     let facts_count = facts.len();
     let (origins, scopes): (Vec<_>, Vec<_>) = facts.into_iter().partition(Fact::is_about_origins);
-    let mut table = Table::build(&scopes, limits.lines)?;
-    let origins = Table::build(&origins, limits.lines - table.lines.len() as u32)?;
+    let mut table = Table::build(&scopes, u32::MAX)?;
+    let origins = Table::build(&origins, u32::MAX)?;
+    let (needed, available) = (table.lines.len() + origins.lines.len(), limits.lines);
+    if needed > available as usize {
+        return Err(CompileError::Lines { needed, available });
+    }
     let place = |table: &Table, base| state::Table { base, mask: table.mask, seed: table.seed };
     let slot = Slot {
         generation: 0,
@@ -248,8 +252,8 @@ mod tests {
         let few = Limits { policies: 1, ..LIMITS };
         let expected = CompileError::Policies { needed: 2, available: 1 };
         assert_eq!(compile(&config, few), Err(expected));
-        let few = Limits { lines: 7, ..LIMITS };
-        let expected = CompileError::Lines { needed: 8, available: 7 };
+        let few = Limits { lines: 15, ..LIMITS };
+        let expected = CompileError::Lines { needed: 16, available: 15 };
         assert_eq!(compile(&config, few), Err(expected));
         assert!(compile(&config, Limits { lines: 16, policies: 2 }).is_ok());
     }
