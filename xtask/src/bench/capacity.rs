@@ -78,7 +78,8 @@ impl Measured {
         let (reader, writer) = pipe()?;
         let directory = scratch.path("run");
         let mut command = Command::new(agent);
-        command.args(["run", "--xdp", "native", "--interface", Pair::INTERFACE, "--config"]);
+        command.args(["--log-format", "text", "run", "--xdp", "native"]);
+        command.args(["--interface", Pair::INTERFACE, "--config"]);
         command.arg(file).arg("--runtime-dir").arg(&directory);
         command.stdout(Stdio::null()).stderr(writer);
         let begin = Instant::now();
