@@ -81,10 +81,13 @@ globals! {
             second
         }
     };
-    /// Remembers the answer to a sealed head.
+    /// Remembers the answer to a sealed head that came before.
     fn remember(head: &mut Head, answer: &mut Answer;; place: u32, len: u32, generation: u32) -> u32,
         NOWHERE, {
-            if let Some(memo) = memo(place) && Memo::holds(len as usize) {
+            if let Some(memo) = memo(place)
+                && memo.is_missed_again(head.mark)
+                && Memo::holds(len as usize)
+            {
                 memo.note(head, len as usize, generation, head.mark, answer);
             }
             NOWHERE

@@ -6,7 +6,9 @@
 //! are the same and the policy is. They are compared, every one: no digest is believed.
 //!
 //! Each CPU has a power of two of places, of which a head has two, neighbours. Whoever sends ever new
-//! heads drives others out and costs them what the look-up costs, no more.
+//! heads drives others out and costs them what the look-up costs, no more. A head is only noted when
+//! it comes for the second time: one that never comes again is not worth the copy, nor what the
+//! copy drives out of the processor's caches.
 
 use super::Answer;
 use crate::head::{BLOCK, Head};
@@ -28,7 +30,8 @@ pub struct Memo {
     len: u32,
     /// What tells most other heads of this length from this one, see [`Memo::fold`].
     mark: u32,
-    pad: u32,
+    /// The mark of the head that was not found here last.
+    missed: u32,
     answer: Answer,
     head: [[u64; BLOCK / 8]; BLOCKS],
 }
@@ -41,7 +44,7 @@ impl Memo {
         generation: 0,
         len: 0,
         mark: 0,
-        pad: 0,
+        missed: 0,
         answer: Answer::NONE,
         head: [[0; BLOCK / 8]; BLOCKS],
     };
@@ -78,6 +81,14 @@ impl Memo {
     #[inline(always)]
     pub const fn is_of(&self, generation: u32) -> bool {
         self.generation == generation
+    }
+
+    /// Whether a head with this mark, which was not found, was not found here before either.
+    #[inline(always)]
+    pub const fn is_missed_again(&mut self, mark: u32) -> bool {
+        let again = self.missed == mark;
+        self.missed = mark;
+        again
     }
 
     /// The answer to a sealed head of `len` bytes, if it is this one's. Whether it was.
@@ -164,6 +175,15 @@ mod tests {
     fn note(memo: &mut Memo, text: &[u8], generation: u32, number: usize) {
         let head = head(text);
         memo.note(&head, text.len(), generation, mark(&head, text.len()), &answer(number));
+    }
+
+    #[test]
+    fn only_what_comes_again_is_noted() {
+        let mut memo = Memo::NONE;
+        assert!(!memo.is_missed_again(7));
+        assert!(memo.is_missed_again(7));
+        assert!(!memo.is_missed_again(8));
+        assert!(!memo.is_missed_again(7));
     }
 
     #[test]
