@@ -51,12 +51,13 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
     let shown = |samples: &Samples| format!("{} = {}", samples.show(0, " ns"), bounces(samples));
     Ok(Outcome {
         rows: vec![
-            Row::new("`edge` per answered preflight, one origin", shown(&of_one)),
-            Row::new("… 100,000 origins over 1,000 policies", shown(&of_large)),
+            Row::new("`edge` per answered preflight, one origin", shown(&of_one)).headline(),
+            Row::new("… 100,000 origins over 1,000 policies", shown(&of_large)).headline(),
             Row::new("… the second over the first", ratio.show(2, "×"))
-                .goal("≤ 1.3×", ratio.median() <= 1.3),
-            Row::new("… one origin, every head the same", shown(&of_same)),
-            Row::new("bare bounce (swap addresses, `XDP_TX`)", of_bounce.show(0, " ns")),
+                .goal("≤ 1.3×", ratio.median() <= 1.3)
+                .headline(),
+            Row::new("… one origin, every head the same", shown(&of_same)).headline(),
+            Row::new("bare bounce (swap addresses, `XDP_TX`)", of_bounce.show(0, " ns")).headline(),
         ],
         notes: vec![format!(
             "cost: native XDP on veth; the kernel's run_time_ns over run_cnt, {packets} packets a \

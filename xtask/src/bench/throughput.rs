@@ -75,7 +75,8 @@ fn compare(direction: Direction, mode: Mode, name: &str, rates: &[Samples; 3]) -
     let row = |what: String, other: &Samples, has_goal: bool| {
         let ratio = agent.over(other);
         let (with, without) = (agent.median(), other.median());
-        let row = Row::new(what, format!("{} ({with:.0} / {without:.0} MB/s)", ratio.show(2, "")));
+        let shown = format!("{} ({with:.0} / {without:.0} MB/s)", ratio.show(2, ""));
+        let row = Row::new(what, shown).headline();
         let reached = ratio.median() >= GOAL;
         if has_goal { row.goal(&format!("≥ {GOAL}"), reached) } else { row }
     };
