@@ -134,9 +134,15 @@ impl Http {
         Self::over(stream)
     }
 
-    /// Connects from a port of the caller's choice.
+    /// Connects from a port of the caller's choice, as soon as an earlier connection from there is
+    /// over: until its FIN is acknowledged, the kernel says that the address cannot be assigned.
     pub fn connect_from(host: &Netns, local: SocketAddr, server: SocketAddr) -> Self {
-        let stream = host.enter(|| socket::connect(libc::IPPROTO_TCP, Some(local), server));
+        let connect = || socket::connect(libc::IPPROTO_TCP, Some(local), server);
+        let stream = eventually("the port is free", || {
+            let stream = host.enter(connect);
+            let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+            if stream.as_ref().is_err_and(is_taken) { None } else { Some(stream) }
+        });
         Self::over(stream.unwrap_or_else(|error| panic!("connect to {server}: {error}")))
     }
 
