@@ -108,22 +108,29 @@ fn in_front_of_servers_as_they_are() {
         ("apache", |host| Server::apache(host, &[behind()])),
         ("python", |host| Server::python(host, behind())),
         ("node", |host| Server::node(host, behind())),
+        ("express", |host| Server::express(host, behind())),
+        ("php", |host| Server::php(host, behind())),
+        ("caddy", |host| Server::caddy(host, behind())),
     ] {
         let pair = Pair::new();
         let _server = server(&pair.server).ready(&pair.server, behind());
         let _agent = start(&pair);
-        let get = |origin: &str| {
-            let headers = [("Host", policy::HOST), ("Origin", origin)];
-            ask(&pair.client, at, &policy::head("GET /v1/hello HTTP/1.1", &headers))
-        };
-        for (origin, allowed) in [(policy::ORIGIN, true), (policy::FOREIGN_ORIGIN, false)] {
-            let response = get(origin);
-            // What is there and what is not.
-            assert!([200, 404].contains(&response.status), "{name}: {response:?}");
-            let expected = allowed.then_some(origin);
-            assert_eq!(response.header("access-control-allow-origin"), expected, "{name}");
-            let vary = response.header("vary").unwrap_or_default().to_lowercase();
-            assert!(vary.contains("origin"), "{name}: {vary}");
+        // On one connection, whether or not the server keeps its own.
+        let mut http = Http::connect(&pair.client, at);
+        for (path, status) in [("/v1/hello", 200), ("/v1/nothing", 404)] {
+            for (origin, allowed) in [(policy::ORIGIN, true), (policy::FOREIGN_ORIGIN, false)] {
+                let headers = [("Host", policy::HOST), ("Origin", origin)];
+                let line = format!("GET {path} HTTP/1.1");
+                let response = http.ask(&policy::head(&line, &headers));
+                assert_eq!(response.status, status, "{name}: {response:?}");
+                if status == 200 {
+                    assert_eq!(response.body, b"hello\n", "{name}");
+                }
+                let expected = allowed.then_some(origin);
+                assert_eq!(response.header("access-control-allow-origin"), expected, "{name}");
+                let vary = response.header("vary").unwrap_or_default().to_lowercase();
+                assert!(vary.contains("origin"), "{name}: {vary}");
+            }
         }
         assert_eq!(ask(&pair.client, at, &policy::preflight("/v1/hello")).status, 204, "{name}");
     }

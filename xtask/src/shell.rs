@@ -78,7 +78,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// The first file of that name along `PATH`, or in the directories where the administration's
-/// programs live.
+/// programs live. A name that is a whole path is that file, if it is there.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -111,6 +111,50 @@ DocumentRoot {dir}/www
         Self::start(host, command, files, "output.log")
     }
 
+    /// Express, with nothing but its middleware for files.
+    pub fn express(host: &Netns, listen: SocketAddr) -> Self {
+        let files = Self::files("express");
+        let script = files.write("server.js", include_str!("express.js"));
+        let mut command = Command::new("node");
+        // Where Debian puts modules; a node from elsewhere does not look there by itself.
+        command.env("NODE_PATH", "/usr/share/nodejs").arg(script).arg(files.path("www"));
+        command.args([listen.ip().to_string(), listen.port().to_string()]);
+        Self::start(host, command, files, "output.log")
+    }
+
+    /// PHP's built-in server.
+    pub fn php(host: &Netns, listen: SocketAddr) -> Self {
+        let files = Self::files("php");
+        let mut command = Command::new("php");
+        command.arg("-S").arg(listen.to_string()).arg("-t").arg(files.path("www"));
+        Self::start(host, command, files, "output.log")
+    }
+
+    /// Caddy.
+    pub fn caddy(host: &Netns, listen: SocketAddr) -> Self {
+        let files = Self::files("caddy");
+        let config = format!(
+            "{{
+    admin off
+    auto_https off
+}}
+http://:{port} {{
+    bind {address}
+    root * {root}
+    file_server
+}}
+",
+            port = listen.port(),
+            address = listen.ip(),
+            root = files.path("www").display()
+        );
+        let config = files.write("Caddyfile", config);
+        let mut command = Command::new("caddy");
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+        command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
+        Self::start(host, command, files, "output.log")
+    }
+
     /// A document root with one file, `/v1/hello`.
     fn files(name: &str) -> Scratch {
         let files = Scratch::new(name);

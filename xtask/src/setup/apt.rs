@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::Purpose;
 use crate::shell::{find_program, is_root, output, run, say};
 
-/// A program that a purpose needs, and the package that has it.
+/// A program that a purpose needs, by its name or as a file with a path, and the package that has it.
 struct Need {
     program: &'static str,
     package: &'static str,
@@ -28,6 +28,9 @@ const TEST: &[Need] = &[
     need("apache2", "apache2-bin"),
     need("python3", "python3-minimal"),
     need("node", "nodejs"),
+    need("/usr/share/nodejs/express/package.json", "node-express"),
+    need("php", "php-cli"),
+    need("caddy", "caddy"),
     need("chromium-headless-shell", "chromium-headless-shell"),
     need("setpriv", "util-linux"),
 ];
