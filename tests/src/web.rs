@@ -39,10 +39,10 @@ impl Request {
 
 /// Answers requests on a host with what `answer` gives: a whole response. It serves for as long as
 /// the process lives.
-pub fn serve(
+pub fn serve<A: AsRef<[u8]>>(
     host: &Netns,
     at: SocketAddr,
-    answer: impl Fn(&Request) -> String + Send + Sync + 'static,
+    answer: impl Fn(&Request) -> A + Send + Sync + 'static,
 ) {
     let listener = host.enter(|| TcpListener::bind(at));
     let listener = listener.unwrap_or_else(|error| panic!("listen on {at}: {error}"));
@@ -57,7 +57,8 @@ pub fn serve(
 }
 
 /// A whole response that says so and closes the connection.
-pub fn response(status: u16, headers: &[(&str, &str)], content: &str) -> String {
+pub fn response(status: u16, headers: &[(&str, &str)], content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
     let mut text = format!("HTTP/1.1 {status} Whatever\r\n");
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
@@ -66,10 +67,10 @@ pub fn response(status: u16, headers: &[(&str, &str)], content: &str) -> String 
     if status != 204 {
         text.extend(["Content-Length: ", &content.len().to_string(), "\r\n"]);
     }
-    text + "\r\n" + content
+    [(text + "\r\n").as_bytes(), content].concat()
 }
 
-fn respond(stream: TcpStream, answer: &dyn Fn(&Request) -> String) -> io::Result<()> {
+fn respond<A: AsRef<[u8]>>(stream: TcpStream, answer: &dyn Fn(&Request) -> A) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -84,5 +85,5 @@ fn respond(stream: TcpStream, answer: &dyn Fn(&Request) -> String) -> io::Result
     let length = request.header("content-length").and_then(|length| length.parse().ok());
     request.body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut request.body)?;
-    reader.into_inner().write_all(answer(&request).as_bytes())
+    reader.into_inner().write_all(answer(&request).as_ref())
 }

@@ -23,7 +23,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// The whole response.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> Vec<u8> {
         let headers: Vec<(&str, &str)> =
             self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         web::response(self.status, &headers, "")
@@ -31,7 +31,7 @@ impl Head {
 
     /// All its headers: what is needed to carry it is part of what the browser sees.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let text = self.text();
+        let text = String::from_utf8_lossy(&self.text()).into_owned();
         let lines = text.lines().filter_map(|line| line.split_once(": "));
         lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }

@@ -1,5 +1,5 @@
-//! Against a real browser: the driver's answers are taken (`driver`), and the oracle foretells what
-//! happens, also where a preflight is remembered (`remembered`). Of many requests and many answers,
+//! Against a real browser: the driver's answers are taken (`driver`), and the proxy's (`proxied`);
+//! and the oracle foretells what happens, also where a preflight is remembered (`remembered`). Of many requests and many answers,
 //! right and wrong, both say whether there is a preflight, what is in it, whether the request
 //! follows, where redirects lead, and what the script sees of the response.
 //!
@@ -7,6 +7,8 @@
 
 mod cases;
 mod driver;
+mod font;
+mod proxied;
 mod remembered;
 mod site;
 

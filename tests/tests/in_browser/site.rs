@@ -103,7 +103,7 @@ fn leg(path: &str) -> Option<(usize, usize)> {
     Some((number.parse().ok()?, leg.parse().ok()?))
 }
 
-fn api(at: (usize, usize), leg: &Leg, request: &Request, seen: &Mutex<Seen>) -> String {
+fn api(at: (usize, usize), leg: &Leg, request: &Request, seen: &Mutex<Seen>) -> Vec<u8> {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     if request.is_preflight() {
         seen.preflights.insert(at, request.clone());
@@ -114,7 +114,7 @@ fn api(at: (usize, usize), leg: &Leg, request: &Request, seen: &Mutex<Seen>) -> 
     }
 }
 
-fn page(request: &Request, cases: &[Case], seen: &Mutex<Seen>) -> String {
+fn page(request: &Request, cases: &[Case], seen: &Mutex<Seen>) -> Vec<u8> {
     if request.path == "/results" {
         let results: Value = serde_json::from_slice(&request.body).expect("results");
         let names = |value: &Value| -> Option<Vec<String>> {
