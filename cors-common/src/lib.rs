@@ -15,6 +15,8 @@
 //! | [`policy`] | does the policy allow it, and what is the answer? |
 //! | [`framing`] | where do requests begin and end on a connection? |
 //! | [`exit`] | under which name is the outcome counted? |
+//! | [`tally`] | what is counted for each policy? |
+//! | [`trace`] | what is told of a decision to whoever traces? |
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -31,6 +33,8 @@ pub mod policy;
 pub mod siphash;
 pub mod state;
 pub mod swar;
+pub mod tally;
 pub mod tcp;
+pub mod trace;
 pub mod wire;
 pub mod zero;

@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 4;
+pub const ABI: u32 = 5;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -41,8 +41,8 @@ pub struct State {
     pub sockets: u32,
     /// Places for recent answers of each CPU, less one; a power of two less one.
     pub memo_mask: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Who is told of decisions: see [`crate::trace`].
+    pub trace: u32,
     /// The cookie secret.
     pub keys: Keys,
     /// Two policies: the active one, and the one before or the one being written.

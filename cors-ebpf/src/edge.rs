@@ -10,12 +10,14 @@ use cors_common::{
     head::Head,
     policy::Answer,
     state::{Slot, State},
+    tally,
     tcp::{
         flow::Flow,
         measure::measure,
         step::step,
         verdict::{Ask, Change},
     },
+    trace,
     wire::segment::Segment,
 };
 
@@ -24,8 +26,9 @@ use crate::{
     exit,
     frame::{Packet as _, XdpFrame},
     global,
-    maps::{FLOWS, PROTECTED, SCRATCH, Scratch},
+    maps::{FLOWS, PROTECTED, SCRATCH, Scratch, TALLIES},
     stage::{Done, done, result},
+    trace::tell,
     transmit::transmit,
 };
 
@@ -75,13 +78,21 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     let measures = env::measures(state);
     result(judge(ctx, scratch, state, known, measures))?;
     if !matches!(scratch.verdict.ask, Ask::Nothing) {
+        scratch.event.generation = 0;
+        scratch.event.policy = trace::NO_POLICY;
+        scratch.event.len = 0;
         let refused = if env::lapsed(state, &mut scratch.tick) {
             done(Err(Exit::LeaseExpired))
         } else {
             look_up(ctx, scratch, state)
         };
         if measures {
-            return result(refused).map(|()| Exit::WouldAnswer);
+            let exit = match result(refused) {
+                Ok(()) => Exit::WouldAnswer,
+                Err(exit) => exit,
+            };
+            decided(ctx, scratch, state, exit);
+            return Ok(exit);
         }
         answer(scratch, refused);
     }
@@ -100,7 +111,25 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
             put(entry, scratch)?;
         }
     }
-    Ok(scratch.verdict.exit)
+    let exit = scratch.verdict.exit;
+    if !matches!(scratch.verdict.ask, Ask::Nothing) {
+        decided(ctx, scratch, state, exit);
+    }
+    Ok(exit)
+}
+
+/// A request was decided on: counted for its policy, and told to whoever traces.
+#[inline(always)]
+fn decided(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State, exit: Exit) {
+    if let Some(tally) = TALLIES.get_ptr_mut(scratch.event.policy) {
+        // SAFETY: the entry is this CPU's own, and programs of one CPU do not interrupt each
+        // other inside this read and write.
+        unsafe { &mut *tally }.count(exit);
+    }
+    let traced = env::traced(state);
+    if traced != trace::OFF {
+        tell(ctx, scratch, traced, exit);
+    }
 }
 
 /// The segment becomes a verdict, or a question to be looked up.
@@ -142,14 +171,21 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
         return Err(Exit::Truncated);
     }
     let slot = env::slot(state);
-    let Scratch { head, answer, .. } = scratch;
+    let Scratch { event, head, answer, .. } = scratch;
+    event.generation = slot.generation;
+    event.len = len as u32;
     let mask = env::memo_mask(state);
     let known = global::recall(head, answer, len as u32, slot.generation, mask);
-    if known == global::RECALLED {
-        return Ok(());
+    if known != global::RECALLED {
+        if let Err(exit) = decide(head, answer, slot, len) {
+            if tally::is_denied(exit) {
+                event.policy = slot.policy_base.wrapping_add(head.policy());
+            }
+            return Err(exit);
+        }
+        global::remember(head, answer, known, len as u32, slot.generation);
     }
-    decide(head, answer, slot, len)?;
-    global::remember(head, answer, known, len as u32, slot.generation);
+    event.policy = answer.policy;
     Ok(())
 }
 

@@ -77,6 +77,12 @@ pub(crate) fn memo_mask(state: &State) -> u32 {
     now!(state, memo_mask)
 }
 
+/// Who is told of decisions: see [`cors_common::trace`].
+#[inline(always)]
+pub(crate) fn traced(state: &State) -> u32 {
+    now!(state, trace)
+}
+
 /// Counts the changes of the set of protected sockets.
 #[inline(always)]
 pub(crate) fn sockets(state: &State) -> u32 {

@@ -28,6 +28,8 @@ mod stage;
 #[cfg(target_arch = "bpf")]
 mod tick;
 #[cfg(target_arch = "bpf")]
+mod trace;
+#[cfg(target_arch = "bpf")]
 mod transmit;
 
 #[cfg(not(target_arch = "bpf"))]

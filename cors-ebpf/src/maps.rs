@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use cors_common::{
@@ -10,11 +10,13 @@ use cors_common::{
     head::Head,
     policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, image::Line, memo::Memo},
     state::{Slot, State},
+    tally::Tally,
     tcp::{
         flow::Flow,
         recent::{Recent, SLOTS},
         verdict::Verdict,
     },
+    trace::{Budget, Event, RING},
     wire::{
         link::{Interface, Vlan},
         options::OptionBytes,
@@ -62,6 +64,14 @@ pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray:
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new();
 
+/// What is counted for each policy of both generations, in the places that they have in `POLICIES`.
+#[btf_map]
+pub(crate) static TALLIES: PerCpuArray<Tally, 16> = PerCpuArray::new();
+
+/// Decisions on requests, while somebody traces them.
+#[btf_map]
+pub(crate) static TRACE: RingBuf<Event, RING> = RingBuf::new();
+
 /// Recent answers.
 #[btf_map]
 pub(crate) static MEMO: PerCpuArray<Memo, 256> = PerCpuArray::new();
@@ -75,10 +85,12 @@ pub(crate) const LINK_MAX: usize = 24;
 
 /// One for each CPU; a program is not interrupted by another of its kind.
 ///
-/// Every field but `tick` is written before it is read in the same run; what an earlier packet left
+/// Every field but `tick` and `budget` is written before it is read in the same run; what an earlier packet left
 /// is never looked at. Zero is a value of each, so what the map starts with is valid.
 #[repr(C)]
 pub(crate) struct Scratch {
+    /// With the head directly behind it: both are told together.
+    pub(crate) event: Event,
     pub(crate) head: Head,
     pub(crate) options: OptionBytes,
     pub(crate) reply: Reply,
@@ -87,10 +99,14 @@ pub(crate) struct Scratch {
     pub(crate) segment: Segment,
     pub(crate) flow: Flow,
     pub(crate) tick: Tick,
+    pub(crate) budget: Budget,
     pub(crate) answer: Answer,
     pub(crate) verdict: Verdict,
     pub(crate) zero: Zero,
 }
+
+/// An event ends where the bytes of the head begin, which are the first thing in it.
+const _: () = assert!(core::mem::offset_of!(Scratch, head) == size_of::<Event>());
 
 /// The compiled policy as the maps hold it.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use cors_oracle::Browser;
 use cors_user::kernel::attach::Wish;
 
-use crate::{bench_command::Bench, logging::Format};
+use crate::{RUNTIME_DIR, bench_command::Bench, logging::Format, trace_command::Trace};
 
 /// Answers CORS preflights in the network driver, and hands everything else to the kernel.
 #[derive(Debug, Parser)]
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Status(StatusOf),
     #[cfg(feature = "top")]
     Top(Top),
+    Trace(Trace),
     Reload(Reload),
     Rollback(Rollback),
     Detach(Detach),
@@ -41,9 +42,6 @@ pub(crate) enum Command {
 
 /// Where the packages have what outlives the agent.
 const PIN_DIR: &str = "/sys/fs/bpf/cors-edge";
-
-/// Where a running agent has its socket.
-const RUNTIME_DIR: &str = "/run/cors-edge";
 
 /// Attach to the interfaces and answer, until SIGTERM or SIGINT
 ///

@@ -9,6 +9,7 @@ mod generate;
 mod logging;
 #[cfg(feature = "top")]
 mod top;
+mod trace_command;
 
 use std::{
     error::Error,
@@ -33,6 +34,9 @@ use serde::Serialize;
 
 use cli::{Cli, Command, Detach, Reload, Rollback, Run, StatusOf, Validate};
 
+/// Where a running agent has its socket.
+const RUNTIME_DIR: &str = "/run/cors-edge";
+
 /// The exit code of a policy file with errors.
 const INVALID: u8 = 2;
 
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
             top::run(&arguments.runtime_dir, arguments.all)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Trace(arguments) => trace_command::run(arguments),
         Command::Reload(arguments) => reload(&arguments),
         Command::Rollback(arguments) => rollback(&arguments),
         Command::Detach(arguments) => detach(&arguments),
@@ -171,7 +176,7 @@ fn loaded(answer: &Answer, json: bool) -> Result<ExitCode> {
         Answer::Loaded(_) => ExitCode::SUCCESS,
         Answer::Refused(refused) if !refused.problems.is_empty() => ExitCode::from(INVALID),
         Answer::Refused(_) => ExitCode::FAILURE,
-        Answer::Status(_) | Answer::Policy(_) | Answer::Error(_) => {
+        _ => {
             bail!("the agent answers something else")
         }
     };

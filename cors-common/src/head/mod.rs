@@ -166,6 +166,12 @@ impl Head {
         true
     }
 
+    /// Which policy the request has, once it was found.
+    #[inline(always)]
+    pub const fn policy(&self) -> u32 {
+        self.policy
+    }
+
     /// A piece as bytes, for whoever is not the kernel.
     pub fn text(&self, span: Span) -> &[u8] {
         &self.bytes[span.at as usize..(span.at + span.len) as usize]

@@ -8,6 +8,10 @@ use std::{
 };
 
 use thiserror::Error;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net,
+};
 
 use super::{
     directory::SOCKET,
@@ -56,14 +60,58 @@ pub fn ask(directory: &Path, request: &Request) -> Result<Answer, ClientError> {
         connection.read_to_string(&mut document)?;
         Ok(document)
     };
-    let document = ask().map_err(|source: io::Error| match source.kind() {
+    let document = ask().map_err(|source: io::Error| failed(directory, source))?;
+    read(&document)
+}
+
+fn failed(directory: &Path, source: io::Error) -> ClientError {
+    match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ClientError::NotRunning(directory.to_owned())
         }
-        _ => ClientError::Ask { path: path.clone(), source },
-    })?;
-    match serde_json::from_str(&document)? {
+        _ => ClientError::Ask { path: directory.join(SOCKET), source },
+    }
+}
+
+fn read(document: &str) -> Result<Answer, ClientError> {
+    match serde_json::from_str(document)? {
         Answer::Error(error) => Err(ClientError::Agent(error)),
         answer => Ok(answer),
     }
+}
+
+/// Answers that come as long as somebody listens.
+#[derive(Debug)]
+pub struct Stream {
+    connection: BufReader<net::UnixStream>,
+    directory: PathBuf,
+    line: String,
+}
+
+impl Stream {
+    /// Asks for them.
+    pub async fn open(directory: &Path, request: &Request) -> Result<Self, ClientError> {
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        let failed = |source| failed(directory, source);
+        let connection = net::UnixStream::connect(directory.join(SOCKET)).await.map_err(failed)?;
+        let mut connection = BufReader::new(connection);
+        connection.write_all(line.as_bytes()).await.map_err(failed)?;
+        Ok(Self { connection, directory: directory.to_owned(), line: String::new() })
+    }
+
+    /// The next one; none where the agent has ended. Nothing is lost where the future is dropped
+    /// before it is ready.
+    pub async fn next(&mut self) -> Result<Option<Answer>, ClientError> {
+        // What is there of a line stays for the next time.
+        let read = self.connection.read_line(&mut self.line).await;
+        if read.map_err(|source| failed(&self.directory, source))? == 0 {
+            return Ok(None);
+        }
+        read_line(&mut self.line)
+    }
+}
+
+fn read_line(line: &mut String) -> Result<Option<Answer>, ClientError> {
+    read(&std::mem::take(line)).map(Some)
 }

@@ -9,12 +9,16 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
+    select,
     sync::{mpsc, oneshot},
     time::timeout,
 };
 use tracing::debug;
 
-use super::protocol::{Answer, Request};
+use super::{
+    protocol::{Answer, Request},
+    traces::{Heard, Listener, WAITING},
+};
 
 /// For how long somebody may take to write a request, or to read an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,13 +35,16 @@ pub(super) struct Asked {
 
 /// Asks the main loop.
 #[derive(Clone, Debug)]
-pub(super) struct Asker(mpsc::Sender<Asked>);
+pub(super) struct Asker {
+    asked: mpsc::Sender<Asked>,
+    heard: mpsc::Sender<Heard>,
+}
 
 impl Asker {
     /// What the main loop answers; nothing where it has ended.
     pub(super) async fn ask(&self, request: Request) -> Option<Answer> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Asked { request, answer }).await.ok()?;
+        self.asked.send(Asked { request, answer }).await.ok()?;
         answered.await.ok()
     }
 }
@@ -46,7 +53,10 @@ impl Asker {
 #[derive(Debug)]
 pub(super) struct Control {
     asker: Asker,
-    receiver: mpsc::Receiver<Asked>,
+    /// The next request.
+    pub(super) asked: mpsc::Receiver<Asked>,
+    /// The next one who comes to listen to decisions, or has gone.
+    pub(super) heard: mpsc::Receiver<Heard>,
 }
 
 #[derive(Debug, Error)]
@@ -61,8 +71,9 @@ enum Failure {
 
 impl Control {
     pub(super) fn new() -> Self {
-        let (sender, receiver) = mpsc::channel(16);
-        Self { asker: Asker(sender), receiver }
+        let (to, asked) = mpsc::channel(16);
+        let (listeners, heard) = mpsc::channel(16);
+        Self { asker: Asker { asked: to, heard: listeners }, asked, heard }
     }
 
     /// Serves one connection, elsewhere.
@@ -80,11 +91,6 @@ impl Control {
     pub(super) fn asker(&self) -> Asker {
         self.asker.clone()
     }
-
-    /// The next request.
-    pub(super) async fn next(&mut self) -> Option<Asked> {
-        self.receiver.recv().await
-    }
 }
 
 async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
@@ -93,6 +99,14 @@ async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
     timeout(PATIENCE, (&mut connection).take(LONGEST).read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
         Err(error) => Answer::Error(format!("this is no request of this version: {error}")),
+        Ok(Request::Trace { denied, origin }) => {
+            let (to, from) = mpsc::channel(WAITING);
+            let listener = Listener { denied, origin, to, left_out: 0 };
+            let told = tell(&mut connection, from, asker.heard.send(Heard::Comes(listener))).await;
+            // The main loop may have ended.
+            let _ = asker.heard.send(Heard::Goes).await;
+            return told;
+        }
         Ok(request) => {
             let stopping = || Answer::Error("the agent is stopping".to_owned());
             asker.ask(request).await.unwrap_or_else(stopping)
@@ -105,6 +119,28 @@ async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
     })
     .await??;
     Ok(())
+}
+
+/// Writes decisions as they come, until the other side closes, or sends anything.
+async fn tell(
+    connection: &mut BufReader<UnixStream>,
+    mut from: mpsc::Receiver<Answer>,
+    begin: impl Future<Output = Result<(), mpsc::error::SendError<Heard>>>,
+) -> Result<(), Failure> {
+    if begin.await.is_err() {
+        return Ok(());
+    }
+    let mut byte = [0];
+    loop {
+        let answer = select! {
+            answer = from.recv() => answer,
+            _ = connection.read(&mut byte) => return Ok(()),
+        };
+        let Some(answer) = answer else { return Ok(()) };
+        let mut line = serde_json::to_vec(&answer)?;
+        line.push(b'\n');
+        timeout(PATIENCE, connection.write_all(&line)).await??;
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +158,7 @@ mod tests {
         let mut answer = String::new();
         let read = ours.read_to_string(&mut answer);
         let answering = async {
-            while let Some(Asked { request, answer }) = control.next().await {
+            while let Some(Asked { request, answer }) = control.asked.recv().await {
                 answer.send(Answer::Error(format!("{request:?}"))).unwrap();
             }
         };

@@ -1,6 +1,8 @@
 //! Gathers what the status tells.
 
-use cors_common::exit::Exit;
+use std::collections::BTreeMap;
+
+use cors_common::{exit::Exit, tally::KINDS};
 use thiserror::Error;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     reload,
     status::{Interface, Map, Policy, Program, Proxy, Status},
 };
-use crate::kernel::{maps::MapsError, statistics::StatisticsError};
+use crate::kernel::{Counts, maps::MapsError, statistics::StatisticsError};
 
 /// Why a status cannot be told.
 #[derive(Debug, Error)]
@@ -64,13 +66,26 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         interfaces: interfaces.collect(),
         programs: statistics.collect(),
         protected: programs.protected().iter().map(ToString::to_string).collect(),
+        tracers: agent.tracing.listeners() as u64,
         flows,
         maps,
         counters: names.zip(programs.counters()?).collect(),
+        by_policy: by_policy(agent)?,
         proxy: agent.proxy.as_ref().map(|proxy| Proxy {
             connections: proxy.connections() as u64,
             counters: proxy.counted(),
             own_cors: proxy.own_cors(),
         }),
     })
+}
+
+/// What the driver counted for each policy, by the reason.
+fn by_policy(agent: &Agent) -> Result<BTreeMap<String, BTreeMap<String, u64>>, MapsError> {
+    let reasons = KINDS.map(|exit| match exit {
+        Exit::Answered if agent.measure => Exit::WouldAnswer,
+        exit => exit,
+    });
+    let named = |counts: Counts| reasons.iter().map(|exit| exit.name().to_owned()).zip(counts);
+    let tallies = agent.programs.tallies()?.into_iter();
+    Ok(tallies.map(|(policy, counts)| (policy, named(counts).collect())).collect())
 }

@@ -19,12 +19,13 @@ use super::{
     follow::Follow,
     gather,
     heartbeat::{Heartbeat, LEASE},
-    network::{Network, View},
+    network::{Network, NetworkError, View},
     protocol::{Answer, Effective, Request},
     reload::{Reloads, Source, Wanted},
     run::{RunError, Setup, system},
     service,
     startup::{Startup, Stopwatch},
+    traces::Tracing,
     upkeep,
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) struct Agent {
     pub(super) network: Network,
     pub(super) programs: Programs,
     pub(super) messages: Messages,
+    pub(super) tracing: Tracing,
     /// Serves the protected sockets, in proxy mode.
     pub(super) proxy: Option<Proxy>,
     pub(super) heartbeat: Heartbeat,
@@ -116,8 +118,11 @@ impl Agent {
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
         let mut programs = load(measure, &image, pins)?;
         let messages = programs.messages()?;
+        let tracing = Tracing::new(programs.decisions()?);
         startup.programs_us = stopwatch.lap();
-        let generation = programs.set_policy(&image)?;
+        let prepared = programs.prepare(&image)?;
+        programs.count_for(&prepared, &names(&config)).map_err(NetworkError::from)?;
+        let generation = programs.activate(prepared);
         startup.policy_us = stopwatch.lap();
         let mut agent = Self {
             source,
@@ -127,6 +132,7 @@ impl Agent {
             network,
             programs,
             messages,
+            tracing,
             proxy,
             heartbeat: Heartbeat::default(),
             watch: Some(watch),
@@ -264,10 +270,17 @@ impl Agent {
             }
             Request::Reload { dry_run } => reload(Source::File, dry_run, "reload"),
             Request::Rollback => reload(Source::Former, false, "rollback"),
+            // Answered elsewhere, line by line.
+            Request::Trace { .. } => return,
         };
         wanted.tell = Some(answer);
         self.want_reload(wanted);
     }
+}
+
+/// The names of a file's policies, in its order.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    config.policies.iter().map(|policy| policy.name.clone()).collect()
 }
 
 fn interfaces(named: &[String], config: &Config) -> Vec<String> {

@@ -41,6 +41,7 @@ impl Collector for Snapshot {
         self.policy(&mut to)?;
         self.reloads(&mut to)?;
         self.packets(&mut to)?;
+        self.by_policy(&mut to)?;
         self.host(&mut to)?;
         self.programs(&mut to)?;
         self.maps(&mut to)
@@ -103,6 +104,19 @@ impl Snapshot {
             };
             let count = self.0.counters.get(exit.name()).copied().unwrap_or(0);
             count_one(&mut counter, &[("reason", exit.name()), ("action", action)], count)?;
+        }
+        Ok(())
+    }
+
+    fn by_policy(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Preflights that the driver decided on, by policy and by what it decided.";
+        let name = "policy_preflights";
+        let mut counter = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (policy, reasons) in &self.0.by_policy {
+            for (reason, count) in reasons {
+                let labels = [("policy", policy.as_str()), ("reason", reason.as_str())];
+                count_one(&mut counter, &labels, *count)?;
+            }
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod service;
 mod signals;
 pub mod startup;
 pub mod status;
+mod traces;
 mod upkeep;
 
 pub use detach::{DetachError, detach};

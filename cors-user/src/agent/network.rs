@@ -135,6 +135,12 @@ impl Network {
         Self { names: once, listen, wish, handover, attachments, said }
     }
 
+    /// The name of an interface that a program is on.
+    pub(super) fn name(&self, index: u32) -> Option<String> {
+        let on = self.attachments.iter().find(|on| on.index == index)?;
+        Some(on.interface.clone())
+    }
+
     /// Other names and other sockets; what is on an interface that has no name any more is
     /// detached. Nothing is attached or protected until the next refresh.
     pub(super) fn set(&mut self, names: Vec<String>, listen: Vec<SocketAddr>) {

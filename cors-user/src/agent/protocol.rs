@@ -1,12 +1,15 @@
 //! What is said on the agent's socket: one request as a line of JSON, one answer as a document of
-//! JSON, and the connection is closed.
+//! JSON, and the connection is closed; of a trace, answers until whoever asked has enough.
 
 use std::{collections::BTreeMap, error::Error, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::{live::Policy, reload::seconds, status::Status};
-use crate::config::{Problem, difference::Difference, values};
+use crate::{
+    config::{Problem, difference::Difference, values},
+    cors::Shown,
+};
 
 /// What somebody asks of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,14 @@ pub enum Request {
     },
     /// To go back to the policy before.
     Rollback,
+    /// To tell its decisions as they are made: one document on each line, the first of which is
+    /// [`Answer::Tracing`], until whoever asked goes.
+    Trace {
+        /// Only what a policy denies.
+        denied: bool,
+        /// Only requests of this origin.
+        origin: Option<String>,
+    },
 }
 
 /// What the agent answers.
@@ -37,6 +48,10 @@ pub enum Answer {
     Loaded(Loaded),
     /// It is not, and nothing has changed.
     Refused(Refused),
+    /// Decisions follow.
+    Tracing,
+    /// A decision.
+    Traced(Box<Traced>),
     /// The request is none.
     Error(String),
 }
@@ -65,6 +80,32 @@ pub struct Refused {
     pub report: String,
     /// What is wrong with the file; empty where something else is.
     pub problems: Vec<Problem>,
+}
+
+/// A decision on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// When it was made, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who made it: `driver` or `proxy`.
+    pub tier: String,
+    /// The interface that the request came in on; of the driver's decisions alone.
+    pub interface: Option<String>,
+    /// What became of it, or why.
+    pub reason: String,
+    /// The policy that decided, where one did.
+    pub policy: Option<String>,
+    /// The request.
+    pub request: Shown,
+    /// Decisions that were left out since the one before.
+    pub left_out: u64,
+}
+
+impl Traced {
+    /// The same, when so many were left out before it.
+    pub(super) fn leaving_out(&self, left_out: u64) -> Answer {
+        Answer::Traced(Box::new(Self { left_out, ..self.clone() }))
+    }
 }
 
 /// The policy that is in use.
@@ -142,6 +183,10 @@ mod tests {
             (r#"{"request":"status"}"#, Request::Status),
             (r#"{"request":"reload","dry_run":true}"#, Request::Reload { dry_run: true }),
             (r#"{"request":"rollback"}"#, Request::Rollback),
+            (
+                r#"{"request":"trace","denied":true,"origin":null}"#,
+                Request::Trace { denied: true, origin: None },
+            ),
         ] {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), expected);
             assert_eq!(serde_json::to_string(&expected).unwrap(), text);

@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::{error, info};
 
 use super::{
-    live::{Agent, Policy},
+    live::{Agent, Policy, names},
     protocol::{Answer, Loaded, Refused},
     service,
     status::{Reload, Reloads as Counts},
@@ -237,14 +237,25 @@ impl Agent {
             rehearsal.play(&prepared, &image, &golden).map_err(Refused::because)?;
         }
         let former = larger.map(|larger| self.programs.become_larger(larger));
+        let counted = self.programs.count_for(&prepared, &names(&config));
+        if let Err(error) = counted {
+            error!("what is counted for each policy is wrong from now on: {error}");
+        }
         let generation = self.programs.activate(prepared);
         if let (Some(proxy), Some(rules)) = (&self.proxy, rules) {
             proxy.set_policy(rules);
         }
-        if former.is_some() {
+        if let Some(former) = former {
             self.network.take_over(&self.programs);
             match self.programs.messages() {
                 Ok(messages) => self.messages = messages,
+                Err(error) => error!("{error}"),
+            }
+            if let Err(error) = self.programs.let_go(former) {
+                error!("{error}");
+            }
+            match self.programs.decisions() {
+                Ok(decisions) => self.tracing.take_over(decisions),
                 Err(error) => error!("{error}"),
             }
         }

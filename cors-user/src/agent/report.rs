@@ -41,6 +41,7 @@ pub fn human(status: &Status, all: bool) -> String {
     section(&mut text, "protected", status.protected.iter().map(|s| vec![s.clone()]).collect());
     section(&mut text, "programs", status.programs.iter().map(program).collect());
     section(&mut text, "counters", counters(&status.counters, all));
+    section(&mut text, "policies", by_policy(&status.by_policy, all));
     if let Some(Proxy { connections, counters, own_cors }) = &status.proxy {
         let total = |(name, total): (&String, &u64)| vec![name.clone(), total.to_string()];
         let counted = counters.iter().filter(|(_, total)| all || **total > 0).map(total);
@@ -93,6 +94,20 @@ fn counters(totals: &BTreeMap<String, u64>, all: bool) -> Vec<Vec<String>> {
         .chain(unknown)
         .filter(|(_, total, _)| all || *total > 0)
         .map(|(name, total, help)| vec![name.to_owned(), total.to_string(), help.to_owned()])
+        .collect()
+}
+
+/// What was counted for each policy: answers, and refusals by what was wrong.
+fn by_policy(by_policy: &BTreeMap<String, BTreeMap<String, u64>>, all: bool) -> Vec<Vec<String>> {
+    let counted = |reasons: &BTreeMap<String, u64>| reasons.values().any(|total| *total > 0);
+    let reason = |(name, total): (&String, &u64)| format!("{name} {total}");
+    by_policy
+        .iter()
+        .filter(|(_, reasons)| all || counted(reasons))
+        .map(|(policy, reasons)| {
+            let reasons = reasons.iter().filter(|(_, total)| all || **total > 0).map(reason);
+            [policy.clone()].into_iter().chain(reasons).collect()
+        })
         .collect()
 }
 
@@ -208,8 +223,15 @@ mod tests {
             maps: vec![Map { name: "flows".to_owned(), entries: 3, room: 262_144 }],
             flows: 3,
             counters: counters.map(|(name, total)| (name.to_owned(), total)).into(),
+            tracers: 0,
+            by_policy: [("api", [5, 1, 0]), ("files", [0, 0, 0])].map(counted).into(),
             proxy: None,
         }
+    }
+
+    fn counted((name, counts): (&str, [u64; 3])) -> (String, BTreeMap<String, u64>) {
+        let reasons = ["answered", "origin_denied", "method_denied"].map(ToOwned::to_owned);
+        (name.to_owned(), reasons.into_iter().zip(counts).collect())
     }
 
     #[test]
@@ -236,6 +258,9 @@ counters
   syn_ack             7  A SYN answered with a cookie.
   answered         1200  A preflight answered.
   from_the_future     1
+
+policies
+  api  answered 5  origin_denied 1
 ";
         assert_eq!(human(&status(), false), expected);
     }
@@ -243,9 +268,11 @@ counters
     #[test]
     fn what_is_zero_or_missing() {
         assert!(human(&status(), true).contains("\n  flags               0  Flags that"));
-        let nothing = Status { counters: BTreeMap::new(), measure: true, ..status() };
+        let nothing = BTreeMap::new();
+        let by_policy = BTreeMap::new();
+        let nothing = Status { counters: nothing, by_policy, measure: true, ..status() };
         let text = human(&nothing, true);
-        assert!(text.ends_with("\ncounters  none\n"), "{text}");
+        assert!(text.ends_with("\ncounters  none\n\npolicies  none\n"), "{text}");
         assert!(text.contains("up 1 min 1 s, measuring only"), "{text}");
     }
 

@@ -29,7 +29,7 @@ use crate::{
     host::watch::Watch,
     kernel::{
         attach::Wish, checks::Refusal, messages::MessagesError, pins::PinsError,
-        policy::PolicyError,
+        policy::PolicyError, trace::TraceError,
     },
     proxy::ProxyError,
 };
@@ -80,6 +80,9 @@ pub enum RunError {
     /// The messages of the kernel programs.
     #[error(transparent)]
     Messages(#[from] MessagesError),
+    /// The decisions of the kernel programs.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The runtime directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -147,7 +150,9 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
             heard = agent.messages.write() => heard?,
             changed = changed(agent.watch.as_ref()) => agent.changed(changed).await,
             connection = socket.listener.accept() => agent.serve(connection.map(|(c, _)| c)).await,
-            Some(asked) = agent.control.next() => agent.answer(asked),
+            Some(asked) = agent.control.asked.recv() => agent.answer(asked),
+            Some(heard) = agent.control.heard.recv() => agent.heard(heard),
+            events = agent.tracing.next() => agent.decided(events),
             () = followed(agent.follow.as_mut()) => agent.want_reload(reload("file")),
             (wanted, done) = agent.reloads.done() => agent.finish_reload(wanted, done),
         }

@@ -37,12 +37,19 @@ pub struct Status {
     pub programs: Vec<Program>,
     /// The sockets that are protected at the moment.
     pub protected: Vec<String>,
+    /// How many are following its decisions.
+    #[serde(default)]
+    pub tracers: u64,
     /// How full the maps are.
     pub maps: Vec<Map>,
     /// Connections that are remembered.
     pub flows: u64,
     /// The total of every counter, by the name of the exit that it counts.
     pub counters: BTreeMap<String, u64>,
+    /// What the driver counted for each policy since the agent was started, by its name and by the
+    /// reason: requests that were answered, and those that were denied.
+    #[serde(default)]
+    pub by_policy: BTreeMap<String, BTreeMap<String, u64>>,
     /// The slow path; absent in sidecar mode.
     pub proxy: Option<Proxy>,
 }

@@ -12,6 +12,7 @@
 //! | [`names`] | which headers are asked for? |
 //! | [`reply`] | what is the answer to a preflight? |
 //! | [`actual`] | what do the headers of an actual response become? |
+//! | [`shown`] | what of a request may be shown? |
 
 pub mod actual;
 pub mod asked;
@@ -20,8 +21,10 @@ pub mod names;
 pub mod path;
 pub mod reply;
 pub mod rules;
+pub mod shown;
 
 pub use actual::{Actual, Verdict};
 pub use asked::{Asked, Kind};
 pub use reply::Reply;
 pub use rules::{Judgement, Rules};
+pub use shown::Shown;

@@ -9,12 +9,14 @@ use aya::{Ebpf, VerifierLogLevel};
 use cors_common::state::State;
 
 use super::{
-    Arrays, LASTING, OF_THE_POLICY, Programs, ProgramsError,
+    Arrays, LASTING, MapsError, OF_THE_POLICY, Programs, ProgramsError,
     descriptors::Descriptors,
     object::{self, Sizes},
     policy::{Policies, PolicyError, Prepared},
     rehearsal::{Rehearsal, RehearsalError},
     shared::Shared,
+    sys,
+    tallies::Places,
 };
 use crate::compile::Image;
 
@@ -32,6 +34,7 @@ pub struct Larger {
     ebpf: Ebpf,
     state: Shared<State>,
     policies: Policies,
+    places: Places,
     descriptors: Descriptors,
     sizes: Sizes,
 }
@@ -51,7 +54,8 @@ impl Seed {
         let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &self.lasting)?;
         let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
         let Arrays { state, policies } = Arrays::take(&mut ebpf, sizes, self.generation)?;
-        Ok(Some(Larger { ebpf, state, policies, descriptors, sizes }))
+        let places = Places::new(super::take(&mut ebpf, "TALLIES")?)?;
+        Ok(Some(Larger { ebpf, state, policies, places, descriptors, sizes }))
     }
 
     /// A rehearsal in the maps that there are, or in larger ones.
@@ -85,12 +89,22 @@ impl Programs {
     /// with the policy that they have, until their links are given these
     /// ([`Programs::take_over`]); so the former ones must live until then.
     pub fn become_larger(&mut self, larger: Larger) -> Former {
-        let Larger { ebpf, state, policies, descriptors, sizes } = larger;
+        let Larger { ebpf, state, policies, places, descriptors, sizes } = larger;
         self.state.move_to(state);
         self.policies = policies;
         self.descriptors = descriptors;
         self.sizes = sizes;
-        Former { _ebpf: std::mem::replace(&mut self.ebpf, ebpf) }
+        Former {
+            _ebpf: std::mem::replace(&mut self.ebpf, ebpf),
+            places: self.tallies.move_to(places),
+        }
+    }
+
+    /// Lets go of programs of which no link is left.
+    pub fn let_go(&mut self, former: Former) -> Result<(), MapsError> {
+        let Former { places, _ebpf } = former;
+        sys::wait_for_programs();
+        self.tallies.absorb(&places)
     }
 }
 
@@ -98,4 +112,5 @@ impl Programs {
 #[must_use]
 pub struct Former {
     _ebpf: Ebpf,
+    places: Places,
 }

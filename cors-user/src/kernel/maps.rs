@@ -49,7 +49,7 @@ pub enum MapsError {
     },
 }
 
-fn named(name: &'static str) -> impl Fn(MapError) -> MapsError + Copy {
+pub(super) fn named(name: &'static str) -> impl Fn(MapError) -> MapsError + Copy {
     move |source| MapsError::Map { name, source }
 }
 

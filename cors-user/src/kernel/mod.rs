@@ -20,8 +20,13 @@ mod shared;
 pub mod state;
 pub mod statistics;
 mod sys;
+mod tallies;
+pub mod trace;
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use aya::{
     Ebpf, VerifierLogLevel,
@@ -42,6 +47,9 @@ use pins::{Pins, PinsError};
 use policy::{Policies, PolicyError, Prepared};
 use shared::{Shared, SharedError};
 use state::StateWords;
+pub use tallies::Counts;
+use tallies::{Places, Tallies};
+use trace::{Decisions, TraceError};
 
 /// Why there is no [`Programs`].
 #[derive(Debug, Error)]
@@ -77,6 +85,7 @@ pub struct Programs {
     pub vlans: Vlans,
     policies: Policies,
     counters: Counters,
+    tallies: Tallies,
     flows: Flows,
     descriptors: Descriptors,
     sizes: Sizes,
@@ -110,6 +119,7 @@ impl Programs {
             vlans: Vlans::new(take(&mut ebpf, "VLANS")?)?,
             policies,
             counters: Counters::new(take(&mut ebpf, "COUNTERS")?)?,
+            tallies: Tallies::new(Places::new(take(&mut ebpf, "TALLIES")?)?),
             flows: Flows::new(take(&mut ebpf, "FLOWS")?)?,
             descriptors,
             sizes,
@@ -150,9 +160,27 @@ impl Programs {
         Messages::open(&mut self.ebpf)
     }
 
+    /// What `edge` tells of its decisions, while it is told to; once for each set of programs, inside a
+    /// tokio runtime.
+    pub fn decisions(&mut self) -> Result<Decisions, TraceError> {
+        Decisions::open(&mut self.ebpf)
+    }
+
     /// Every counter's total over the CPUs, in the order of [`cors_common::exit::Exit::ALL`].
     pub fn counters(&self) -> Result<Vec<u64>, MapsError> {
         self.counters.totals()
+    }
+
+    /// From now on what is counted in the places of a prepared policy is for policies of these
+    /// names, in the order of the file.
+    pub fn count_for(&mut self, prepared: &Prepared, names: &[String]) -> Result<(), MapsError> {
+        self.tallies.assign(prepared.slot.policy_base, self.policies.room() as u32, names)
+    }
+
+    /// What was counted for each policy since these programs were first loaded, by its name and in the
+    /// order of [`cors_common::tally::KINDS`]; also for policies that are no more.
+    pub fn tallies(&self) -> Result<BTreeMap<String, Counts>, MapsError> {
+        self.tallies.totals()
     }
 
     /// Each map that can be full: its name, how many entries it has, and for how many there is room.
@@ -169,6 +197,11 @@ impl Programs {
             ("vlans", self.vlans.fill()),
         ];
         Ok(all.map(|(name, (entries, room))| (name, entries as u64, room as u64)).into())
+    }
+
+    /// Which policy of its file an entry of the policies is.
+    pub const fn place_of_policy(&self, entry: u32) -> usize {
+        entry as usize % self.policies.room()
     }
 
     /// The sockets that are protected.

@@ -115,6 +115,7 @@ pub(super) fn open(
         .verifier_log_level(log)
         .map_max_entries("FACTS", sizes.lines)
         .map_max_entries("POLICIES", sizes.policies)
+        .map_max_entries("TALLIES", sizes.policies)
         .map_max_entries("MEMO", memos())
         .map_max_entries("FLOWS", flows);
     let ebpf = loader.load(&elf)?;

@@ -91,6 +91,11 @@ impl Policies {
         self.generation
     }
 
+    /// How many policies one generation may have.
+    pub(super) const fn room(&self) -> usize {
+        self.entries.len() / 2
+    }
+
     /// Of lines and of policies: how many are used, and how many one generation may have.
     pub(super) const fn fill(&self) -> [(usize, usize); 2] {
         let [lines, policies] = self.used;

@@ -63,6 +63,14 @@ impl StateWords {
         }
     }
 
+    /// Who is told of decisions: see [`cors_common::trace`].
+    pub fn set_trace(&mut self, wanted: u32) {
+        if wanted != self.copy.trace {
+            self.copy.trace = wanted;
+            self.publish(offset_of!(State, trace));
+        }
+    }
+
     /// The set of protected sockets is another one now: what the programs remember of the set as it
     /// was is not believed any more.
     pub(super) fn sockets_changed(&mut self) {
@@ -138,6 +146,7 @@ fn unlike_any_before() -> u32 {
 const _: () = {
     assert!(offset_of!(State, abi) / 8 == offset_of!(State, active) / 8);
     assert!(offset_of!(State, epoch) / 8 == offset_of!(State, date) / 8);
+    assert!(offset_of!(State, memo_mask) / 8 == offset_of!(State, trace) / 8);
     assert!(offset_of!(State, lease) % 8 == 0);
     assert!(offset_of!(State, slots) % 8 == 0 && offset_of!(State, dates) % 8 == 0);
 };

@@ -17,6 +17,8 @@ pub(super) struct History {
     at: Option<Instant>,
     /// Of each counter, how much it grew in a second.
     pub(super) rates: BTreeMap<String, u64>,
+    /// Of each policy, how many of its preflights were answered in a second, and how many denied.
+    pub(super) by_policy: BTreeMap<String, [u64; 2]>,
     /// Preflights that were answered in each second, the latest at the end.
     pub(super) answered: VecDeque<u64>,
     /// Nanoseconds of a run of each program, lately; none where nothing ran or nobody measures.
@@ -31,6 +33,7 @@ impl History {
             status,
             at: None,
             rates: BTreeMap::new(),
+            by_policy: BTreeMap::new(),
             answered: VecDeque::new(),
             run_ns: BTreeMap::new(),
             lost: None,
@@ -41,6 +44,7 @@ impl History {
     pub(super) fn lost(&mut self, why: String) {
         self.lost = Some(why);
         self.rates.clear();
+        self.by_policy.clear();
     }
 
     /// Something was told at this time.
@@ -57,6 +61,21 @@ impl History {
         self.rates = counters
             .iter()
             .map(|(name, now)| (name.clone(), a_second(grown(name, *now))))
+            .collect();
+        self.by_policy = self
+            .status
+            .by_policy
+            .iter()
+            .map(|(policy, now)| {
+                let was = before.by_policy.get(policy);
+                let (mut answered, mut denied) = (0, 0);
+                for (reason, now) in now {
+                    let was = was.and_then(|was| was.get(reason)).copied().unwrap_or(0);
+                    let kind = if is_answer(reason) { &mut answered } else { &mut denied };
+                    *kind += now.saturating_sub(was);
+                }
+                (policy.clone(), [a_second(answered), a_second(denied)])
+            })
             .collect();
         let answered: u64 = counters
             .iter()

@@ -183,8 +183,35 @@ fn draw_side(frame: &mut Frame<'_>, area: Rect, history: &History, look: Look) {
             style,
         ));
     }
+    lines.push(Line::raw(""));
+    lines.extend(policies(history, look));
     let block = Block::new().borders(Borders::TOP | Borders::LEFT).title(" host ");
     frame.render_widget(Paragraph::new(lines).block(block), area);
+}
+
+/// The policies, by what the reasons are sorted by; the order of their names is their way.
+fn policies(history: &History, look: Look) -> Vec<Line<'static>> {
+    let total = |name: &String| {
+        history.status.by_policy.get(name).map_or(0, |reasons| reasons.values().sum::<u64>())
+    };
+    let mut all: Vec<_> = history.status.by_policy.keys().collect();
+    let rates = |name: &String| history.by_policy.get(name).copied().unwrap_or_default();
+    match look.sort {
+        Sort::Rate => all.sort_by_key(|name| Reverse((rates(name), total(name)))),
+        Sort::Total => all.sort_by_key(|name| Reverse(total(name))),
+        Sort::Way => {}
+    }
+    let line = |name: &String| {
+        let [answered, denied] = rates(name);
+        // Of a long name the beginning.
+        let text = format!("{name:<14.14}{answered:>9}{denied:>8}");
+        let style = if denied > answered { look.tint(Color::Yellow) } else { Style::new() };
+        Line::styled(text, style)
+    };
+    let shown = all.into_iter().filter(|name| look.all || total(name) > 0).map(line);
+    let heading = format!("{:<14}{:>9}{:>8}", "policy (/s)", "answered", "denied");
+    let heading = Line::styled(heading, Style::new().add_modifier(Modifier::UNDERLINED));
+    [heading].into_iter().chain(shown).collect()
 }
 
 #[cfg(test)]
@@ -216,6 +243,9 @@ mod tests {
             "maps": [{"name": "facts", "entries": 64, "room": 4096},
                      {"name": "flows", "entries": 260_000, "room": 262_144}],
             "flows": 260_000,
+            "by_policy": {"api": {"answered": answered, "origin_denied": denied},
+                          "downloads": {"answered": 0, "method_denied": denied},
+                          "unused": {"answered": 0}},
             "counters": {"answered": answered, "origin_denied": denied, "reply_ack": answered,
                          "syn_ack": 12, "flags": 0, "not_tcp": 99_999}
         }))
