@@ -31,6 +31,7 @@ pub mod head;
 pub mod kfunc;
 pub mod policy;
 pub mod siphash;
+pub mod spread;
 pub mod state;
 pub mod swar;
 pub mod tally;

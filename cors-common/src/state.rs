@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 5;
+pub const ABI: u32 = 6;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -59,7 +59,7 @@ const _: () = assert!(size_of::<State>() == 72 + 128 + 128);
 pub struct Slot {
     /// Counts up with every policy loaded.
     pub generation: u32,
-    /// First entry of the policies.
+    /// Its first place among the policies of both generations, and among their templates.
     pub policy_base: u32,
     /// The group of policies without a host, as the value of a host fact; 0: none.
     pub any_host: u64,
@@ -67,8 +67,10 @@ pub struct Slot {
     pub scopes: Table,
     /// The facts about origins: many, of which a request meets one.
     pub origins: Table,
+    /// The line of its first policy.
+    pub policies: u32,
     /// Zero.
-    pub pad: [u64; 2],
+    pub pad: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
@@ -79,10 +81,12 @@ const _: () = assert!(size_of::<Slot>() == 64);
 pub struct Table {
     /// Its first line.
     pub base: u32,
-    /// Number of lines in the hash part, less one; a power of two less one.
-    pub mask: u32,
+    /// Lines that facts may be in. Behind them are the pilots.
+    pub lines: u32,
+    /// Pilots.
+    pub buckets: u32,
     /// What every hash starts from.
-    pub seed: u64,
+    pub seed: u32,
 }
 
 const _: () = assert!(size_of::<Table>() == 16);

@@ -31,7 +31,7 @@ pub struct Event {
     pub exit: u32,
     /// Which generation of the policy was asked; 0: none.
     pub generation: u32,
-    /// Which entry of the policies decided, or [`NO_POLICY`].
+    /// Which policy decided, see [`crate::policy::Answer::policy`], or [`NO_POLICY`].
     pub policy: u32,
     /// Events of this CPU that were left out since the one before.
     pub left_out: u32,

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use cors_common::{
     exit::Exit,
     head::Head,
-    policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, image::Line, memo::Memo},
+    policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Template, image::Line, memo::Memo},
     state::{Slot, State},
     tally::Tally,
     tcp::{
@@ -32,13 +32,13 @@ use crate::{global, tick::Tick};
 #[btf_map]
 pub(crate) static STATE: Array<State, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// The facts of both generations; shared memory.
+/// The policies and facts of both generations; shared memory.
 #[btf_map]
 pub(crate) static FACTS: Array<Line, 1024, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// The policies of both generations; shared memory.
+/// What the policies of both generations answer; shared memory.
 #[btf_map]
-pub(crate) static POLICIES: Array<Policy, 16, { BPF_F_MMAPABLE as usize }> = Array::new();
+pub(crate) static TEMPLATES: Array<Template, 16, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Connections on which a preflight was answered. The least recently used one goes first.
 #[btf_map]
@@ -64,7 +64,7 @@ pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray:
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new();
 
-/// What is counted for each policy of both generations, in the places that they have in `POLICIES`.
+/// What is counted for each policy of both generations, in the order of their files.
 #[btf_map]
 pub(crate) static TALLIES: PerCpuArray<Tally, 16> = PerCpuArray::new();
 
@@ -122,8 +122,8 @@ impl Image for Maps {
     }
 
     #[inline(always)]
-    fn policy(&self, index: u32) -> Option<&Policy> {
-        POLICIES.get(index)
+    fn template(&self, index: u32) -> Option<&Template> {
+        TEMPLATES.get(index)
     }
 
     #[inline(always)]

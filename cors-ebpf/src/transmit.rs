@@ -18,7 +18,7 @@ use cors_common::{
 
 use crate::{
     env,
-    maps::{LINK_MAX, POLICIES, Scratch},
+    maps::{LINK_MAX, Scratch, TEMPLATES},
     stage::{Done, done},
 };
 
@@ -39,8 +39,8 @@ fn try_transmit(
 ) -> Result<(), Exit> {
     let Scratch { segment, verdict, answer, head, reply, .. } = scratch;
     let (body_len, body_sum) = if verdict.body {
-        let policy = POLICIES.get(answer.policy).ok_or(Exit::Internal)?;
-        (answer.len, answer.write(policy, env::date(state), head, reply))
+        let template = TEMPLATES.get(answer.template).ok_or(Exit::Internal)?;
+        (answer.len, answer.write(template, env::date(state), head, reply))
     } else {
         (0, Sum::ZERO)
     };

@@ -77,7 +77,7 @@ fn what_is_wrong_is_caught() {
         assert!(error.contains("expected the policy's answer") && error.contains(why), "{error}");
     }
     let mut image = says.clone();
-    image.policies[0].reply[100] ^= 1;
+    image.templates[0].text[100] ^= 1;
     let error = play(&image, &says, &golden).expect_err("another byte in the reply");
     assert!(error.contains("counts syn_ack, answered"), "{error}");
     // And the other way: what must be refused is answered.

@@ -78,8 +78,10 @@ pub struct Head {
     pub(crate) name: Span,
     /// What tells it from other heads of its length, see [`crate::policy::memo`].
     pub mark: u32,
-    /// Which policy the request has.
+    /// Which policy the request has, by its place in the file.
     pub(crate) policy: u32,
+    /// The line of that policy.
+    pub(crate) record: u32,
     /// Whether the answer echoes the origin.
     pub(crate) echo: u32,
 }
@@ -109,6 +111,7 @@ impl Head {
             name: NONE,
             mark: 0,
             policy: 0,
+            record: 0,
             echo: 0,
         }
     }

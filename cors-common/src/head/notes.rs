@@ -4,6 +4,7 @@
 //! Kept in memory and not in registers, for the verifier's sake: see [`crate::zero`].
 
 use super::{Head, Span};
+use crate::policy::fact::WHOLE_WORDS;
 
 /// One less than the number of marks, a power of two.
 ///
@@ -29,7 +30,7 @@ impl Head {
         self.marked.set(next + 1);
     }
 
-    /// Copies a piece to where it is aligned and zero padded: to five words at least, and by eight
+    /// Copies a piece to where it is aligned and zero padded: to seven words at least, and by eight
     /// words more behind its end.
     ///
     /// It has at most `words` words. What is looked up is then compared word by word at known
@@ -38,7 +39,7 @@ impl Head {
     pub(crate) fn set_key(&mut self, span: Span, words: usize) -> &[u64; KEY_WORDS] {
         let (at, whole) = (span.at as usize, span.len as usize / 8);
         let zero = self.zero.blur(0) as u64;
-        for word in &mut self.key[..5] {
+        for word in &mut self.key[..WHOLE_WORDS] {
             *word = zero;
         }
         for i in 0..words {
@@ -50,7 +51,7 @@ impl Head {
         let last = self.zero.blur(span.len as usize / 8) & KEY_MASK;
         let rest = self.word(at + last * 8) & ((1 << (span.len % 8 * 8)) - 1);
         self.key[last] = rest;
-        if last >= 5 {
+        if last >= WHOLE_WORDS {
             for word in &mut self.key[last + 1..last + 9] {
                 *word = zero;
             }

@@ -1,7 +1,7 @@
 //! The answer to a preflight that is allowed: what it consists of, and how it is put together.
 //!
 //! ```text
-//! first piece   from the policy: status line and headers, with zeros in the date's place
+//! template      of the policy: status line and headers, with zeros in the date's place
 //! date          from the state, into its place
 //! origin        from the request, where the policy echoes it
 //! end           CRLF CRLF, or CRLF "Connection: close" CRLF CRLF
@@ -10,8 +10,8 @@
 //! The sum of the pieces is known before any of them is written, so writing is nothing but copying.
 
 use super::{
-    ORIGIN_MAX,
-    image::{Image, Policy, REPLY_MAX},
+    ORIGIN_MAX, found,
+    image::{Image, TEMPLATE_MAX, Template},
 };
 use crate::{
     checksum::Sum,
@@ -30,8 +30,10 @@ pub struct Answer {
     pub sum: Sum,
     /// Bytes of all pieces.
     pub len: usize,
-    /// Which entry of the policies holds the first piece.
+    /// Which policy it is of, by its place in the file and from the generation's first.
     pub policy: u32,
+    /// Which of the templates it begins with.
+    pub template: u32,
     /// The origin in the buffer of the head; empty where it is not echoed.
     pub origin: Span,
     /// The connection closes behind it.
@@ -40,8 +42,14 @@ pub struct Answer {
 
 impl Answer {
     /// No answer yet.
-    pub const NONE: Self =
-        Self { sum: Sum::ZERO, len: 0, policy: 0, origin: Span { at: 0, len: 0 }, close: false };
+    pub const NONE: Self = Self {
+        sum: Sum::ZERO,
+        len: 0,
+        policy: 0,
+        template: 0,
+        origin: Span { at: 0, len: 0 },
+        close: false,
+    };
 
     /// Becomes the same, field by field: copied as a whole it would be copied byte by byte.
     #[inline(always)]
@@ -49,6 +57,7 @@ impl Answer {
         self.sum = from.sum;
         self.len = from.len;
         self.policy = from.policy;
+        self.template = from.template;
         self.origin.at = from.origin.at;
         self.origin.len = from.origin.len;
         self.close = from.close;
@@ -63,9 +72,9 @@ const CLOSE_WORDS: [u64; 3] = words(CLOSE);
 const BLANK_SUM: Sum = Sum::of(BLANK.as_bytes());
 const CLOSE_SUM: Sum = Sum::of(CLOSE.as_bytes());
 
-/// Bytes of the first piece that are written at once.
+/// Bytes of the template that are written at once.
 const TURN: usize = 24;
-const _: () = assert!(REPLY_MAX.is_multiple_of(TURN));
+const _: () = assert!(TEMPLATE_MAX.is_multiple_of(TURN));
 
 /// Words of the longest origin.
 const ORIGIN_WORDS: usize = ORIGIN_MAX.div_ceil(8);
@@ -73,19 +82,20 @@ const ORIGIN_WORDS: usize = ORIGIN_MAX.div_ceil(8);
 /// The answer to a head that was found to be allowed: the last step of [`super::decide`].
 #[inline(always)]
 pub fn answer<I: Image>(image: I, slot: &Slot, head: &Head) -> Result<Answer, Exit> {
-    let index = slot.policy_base.wrapping_add(head.policy);
-    let policy = image.policy(index).ok_or(Exit::Internal)?;
+    let number = slot.policy_base.wrapping_add(found(&image, head)?.template);
+    let template = image.template(number).ok_or(Exit::Internal)?;
     let echo = if head.echo == 0 { 0 } else { head.origin.len };
     let origin = Span { at: head.origin.at, len: echo };
     let close = head.close != 0;
     let (end_len, end_sum) =
         if close { (CLOSE.len(), CLOSE_SUM) } else { (BLANK.len(), BLANK_SUM) };
-    let first_len = policy.reply_len as usize;
+    let first_len = template.len as usize;
     let rest = origin_sum(head, origin).add_at(echo as usize, end_sum);
     Ok(Answer {
-        sum: Sum::folded(policy.reply_sum).add_at(first_len, rest),
+        sum: Sum::folded(template.sum).add_at(first_len, rest),
         len: first_len + echo as usize + end_len,
-        policy: index,
+        policy: slot.policy_base.wrapping_add(head.policy),
+        template: number,
         origin,
         close,
     })
@@ -106,25 +116,25 @@ fn origin_sum(head: &Head, origin: Span) -> Sum {
 }
 
 impl Answer {
-    /// Writes the payload of the reply and returns its sum. `policy` is the entry that
-    /// [`Answer::policy`] names, `head` the one that was asked about.
+    /// Writes the payload of the reply and returns its sum. `template` is the one that
+    /// [`Answer::template`] names, `head` the one that was asked about.
     ///
     /// Whole words are written: each piece overwrites what the one before it wrote too much.
     #[inline(always)]
-    pub fn write(&self, policy: &Policy, date: &Date, head: &Head, reply: &mut Reply) -> Sum {
-        let first_len = policy.reply_len as usize;
+    pub fn write(&self, template: &Template, date: &Date, head: &Head, reply: &mut Reply) -> Sum {
+        let first_len = template.len as usize;
         // Lengths that loops compare with are blurred: see `crate::zero`.
         let end = head.zero.blur(first_len);
-        for i in 0..REPLY_MAX / TURN {
+        for i in 0..TEMPLATE_MAX / TURN {
             let at = i * TURN;
             if at >= end {
                 break;
             }
-            reply.put(at, load(&policy.reply, at));
-            reply.put(at + 8, load(&policy.reply, at + 8));
-            reply.put(at + 16, load(&policy.reply, at + 16));
+            reply.put(at, load(&template.text, at));
+            reply.put(at + 8, load(&template.text, at + 8));
+            reply.put(at + 16, load(&template.text, at + 16));
         }
-        let date_at = policy.date_at as usize;
+        let date_at = template.date_at as usize;
         // The last two words overlap.
         reply.put(date_at, load(&date.text, 0));
         reply.put(date_at + 8, load(&date.text, 8));

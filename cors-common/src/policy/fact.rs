@@ -1,15 +1,23 @@
-//! The hash table of facts: one function that finds, one that says where to look.
+//! The hash table of facts: one function that finds, and those that say where to look.
+//!
+//! A text's hash names a pilot, a byte that was chosen so that the texts which share it lie in lines
+//! of their own (hash and displace: Belazzougui, Botelho and Dietzfelbinger, 2009). So there is one
+//! line to look at, whether the text is there or not, and the pilots are few enough to stay in the
+//! processor's caches.
 
-use super::image::{INLINE_LEN, Image, Kind};
+use super::image::{INLINE_LEN, Image, Kind, Line, WHOLE_LEN};
 use crate::{
     head::{Head, KEY_WORDS, Span},
-    state::Slot,
+    spread::{self, GOLDEN},
+    state::{Slot, Table},
 };
 
 /// The longest text of a fact, in words: an origin at its limits.
 const WORDS_MAX: usize = super::ORIGIN_MAX.div_ceil(8);
 /// Words of a text in its first line.
 const INLINE_WORDS: usize = INLINE_LEN / 8;
+/// Words of an origin that fills its line.
+pub(crate) const WHOLE_WORDS: usize = WHOLE_LEN / 8;
 
 /// A word of the tag with its length.
 #[inline(always)]
@@ -17,65 +25,76 @@ pub const fn tag(kind_and_set: u64, len: usize) -> u64 {
     kind_and_set | (len as u64) << 32
 }
 
-/// The hash of a text under its tag. `key` is the text in words, zero padded to five at least,
+/// Whether a text fills its line, and its value is 1.
+#[inline(always)]
+pub const fn is_whole(tag: u64, len: usize) -> bool {
+    Kind::is_about_origins(tag) && len <= WHOLE_LEN
+}
+
+/// The hash of a text under its tag. `key` is the text in words, zero padded to seven at least,
 /// and `len` its length in bytes.
 ///
-/// Multiply and fold: the table is built by us and probed at no more than four lines,
-/// so nobody can make it slow, and nothing is believed without comparing.
+/// Multiply and fold: the table is built by us and probed in one line, so nobody can make it slow,
+/// and nothing is believed without comparing.
 #[inline(always)]
-pub fn hash(seed: u64, tag: u64, len: usize, key: &[u64]) -> u64 {
+pub fn hash(seed: u32, tag: u64, len: usize, key: &[u64]) -> u64 {
     hash_up_to(WORDS_MAX, seed, tag, len, key)
 }
 
 /// The same for texts of at most `words` words.
 #[inline(always)]
-fn hash_up_to(words: usize, seed: u64, tag: u64, len: usize, key: &[u64]) -> u64 {
-    // Five products that do not wait for each other.
-    let mut h = seed ^ tag.wrapping_mul(K);
-    for (word, factor) in key[..INLINE_WORDS].iter().zip(FACTORS) {
+fn hash_up_to(words: usize, seed: u32, tag: u64, len: usize, key: &[u64]) -> u64 {
+    // Products that do not wait for each other.
+    let mut h = seed as u64 ^ tag.wrapping_mul(GOLDEN);
+    for (word, factor) in key[..WHOLE_WORDS].iter().zip(FACTORS) {
         h = h.wrapping_add(word.wrapping_mul(factor));
     }
-    h = mix(h);
-    if len > INLINE_LEN {
-        for (i, word) in key[INLINE_WORDS..words].iter().enumerate() {
-            if (INLINE_WORDS + i) * 8 >= len {
+    h = spread::fold(h);
+    if len > WHOLE_LEN {
+        for (i, word) in key[WHOLE_WORDS..words].iter().enumerate() {
+            if (WHOLE_WORDS + i) * 8 >= len {
                 break;
             }
-            h = mix((h ^ word).wrapping_mul(K));
+            h = spread::fold((h ^ word).wrapping_mul(GOLDEN));
         }
     }
-    mix(h.wrapping_mul(K))
+    spread::fold(h.wrapping_mul(GOLDEN))
 }
-
-/// What a line says of the hash: two texts that begin alike are told apart before the rest of
-/// them is compared. The table has no two texts with one tag, one beginning and one fingerprint.
-#[inline(always)]
-pub const fn fingerprint(hash: u64) -> u32 {
-    (hash >> 32) as u32 ^ hash as u32
-}
-
-/// 2^64 over the golden ratio: odd, with its bits well spread.
-const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// For the words of a line: odd, and no two alike (the first digits of pi, 64 bits each).
-const FACTORS: [u64; INLINE_WORDS] = [
+const FACTORS: [u64; WHOLE_WORDS] = [
     0x243f_6a88_85a3_08d3,
     0x1319_8a2e_0370_7345,
     0xa409_3822_299f_31d1,
     0x082e_fa98_ec4e_6c89,
     0x4528_21e6_38d0_1377,
+    0xbe54_66cf_34e9_0c6d,
+    0xc0ac_29b7_c97c_50dd,
 ];
 
+/// Pilots in a line.
+pub const PILOTS: usize = 64;
+
+/// Which of so many pilots a text with this hash has.
 #[inline(always)]
-const fn mix(h: u64) -> u64 {
-    h ^ h >> 32
+pub const fn bucket(hash: u64, buckets: u32) -> u32 {
+    spread::place(hash as u32, buckets)
 }
 
-/// The four lines, from the table's first, that may hold a text with this hash.
+/// Which of so many lines a text with this hash and this pilot is in.
 #[inline(always)]
-pub const fn places(hash: u64, mask: u32) -> [u32; 4] {
-    let (a, b) = (hash as u32 & mask, (hash >> 32) as u32 & mask);
-    [a, a ^ 1, b, b ^ 1]
+pub const fn place(hash: u64, pilot: u8, lines: u32) -> u32 {
+    let moved = (hash ^ (pilot as u64).wrapping_mul(GOLDEN)).wrapping_mul(FACTORS[0]);
+    spread::place((moved >> 32) as u32, lines)
+}
+
+/// The line for texts with this hash.
+#[inline(always)]
+fn line_of<'a, I: Image>(image: &'a I, table: &Table, hash: u64) -> Option<&'a Line> {
+    let bucket = bucket(hash, table.buckets);
+    let pilots =
+        image.line(table.base.wrapping_add(table.lines).wrapping_add(bucket / PILOTS as u32))?;
+    image.line(table.base.wrapping_add(place(hash, pilots.pilot(bucket), table.lines)))
 }
 
 /// The value of the fact about a piece of the head, or 0.
@@ -104,25 +123,22 @@ pub fn find_tagged<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, a
     // Lengths that loops compare with are blurred, so that what a loop's end says of one is not
     // known of the next.
     let hash = hash_up_to(I::TEXT_MAX / 8, table.seed, tag, zero.blur(len), key);
-    let fingerprint = fingerprint(hash);
-    let (first, second) = (hash as u32 & table.mask, (hash >> 32) as u32 & table.mask);
-    for i in 0..4 {
-        let place = if i < 2 { first } else { second } ^ (i & 1);
-        let Some(line) = image.line(table.base.wrapping_add(place)) else {
-            return 0;
-        };
-        let mut differs = line.tag() ^ tag;
-        for (w, word) in key[..INLINE_WORDS].iter().enumerate() {
-            differs |= line.0[1 + w] ^ word;
-        }
-        differs |= u64::from(line.fingerprint() ^ fingerprint);
-        if differs == 0 {
-            let more = table.base.wrapping_add(line.more());
-            let same = len <= INLINE_LEN || rest_is(image, more, key, zero.blur(len));
-            return if same { line.value() } else { 0 };
-        }
+    let Some(line) = line_of(&image, table, hash) else {
+        return 0;
+    };
+    let mut differs = line.tag() ^ tag;
+    for (w, word) in key[..INLINE_WORDS].iter().enumerate() {
+        differs |= line.0[1 + w] ^ word;
     }
-    0
+    if is_whole(tag, len) {
+        differs |= line.0[6] ^ key[5] | line.0[7] ^ key[6];
+        return u64::from(differs == 0);
+    }
+    let more = table.base.wrapping_add(line.more());
+    if differs != 0 || (len > INLINE_LEN && !rest_is(image, more, key, zero.blur(len))) {
+        return 0;
+    }
+    line.value()
 }
 
 /// Whether the lines from `more` on hold the rest of a long text.

@@ -1,17 +1,30 @@
 //! The layout of a compiled policy, in the maps and in the agent's memory.
 //!
 //! ```text
-//! FACTS     lines of 64 bytes; for each generation two hash tables, of a power of two of lines
-//!           each and with the lines behind it that hold the rest of long texts
+//! FACTS      lines of 64 bytes; for each generation:
+//!   policies   a line each, see [`Policy`]; where several hosts' policies differ, one of them may
+//!              have several lines
+//!   scopes     a table of facts about hosts, paths, methods and header names
+//!   origins    a table of facts about origins
+//! TEMPLATES  entries of 1,024 bytes, see [`Template`]; policies that answer alike share one
+//!
+//! A table is lines with facts, lines with pilots, 64 bytes of them each, and lines with the rest
+//! of long texts. A fact is a line:
 //!   +0   u64      tag: kind << 56 | length of the text << 32 | set
 //!   +8   [u64; 5] the first 40 bytes of the text, zero padded
 //!   +48  u64      value, never 0
 //!   +56  u64      number of the line that goes on with the text, from the table's first line
-//! POLICIES  entries of 1,024 bytes, see [`Policy`]
+//! or, of an origin of at most 56 bytes, whose value can only be 1:
+//!   +0   u64      tag
+//!   +8   [u64; 7] the text, zero padded
 //! ```
 //!
-//! A text is in one of four lines: two neighbours for each of two hashes. The whole text is
-//! compared, never a digest of it alone.
+//! There is one line that a text can be in: its hash names a pilot, and both together the line. The
+//! whole text is compared, never a digest of it alone.
+//!
+//! What a request reads of a large policy, nothing has warmed: so what it reads is in as few lines as
+//! can be, and what is the same for many policies is there once. A preflight for one of many hosts
+//! meets four lines that are its own: its host's, its policy's, its origin's, and one of the pilots.
 
 use super::fact::find_tagged;
 use crate::{
@@ -26,8 +39,10 @@ pub struct Line(pub [u64; 8]);
 
 const _: () = assert!(size_of::<Line>() == 64);
 
-/// Bytes of a text that its first line holds.
+/// Bytes of a text that its first line holds beside a value.
 pub const INLINE_LEN: usize = 40;
+/// Bytes of an origin that fills its line.
+pub const WHOLE_LEN: usize = 56;
 
 impl Line {
     /// Nothing.
@@ -51,10 +66,10 @@ impl Line {
         self.0[7] as u32
     }
 
-    /// What is kept of the hash, see [`super::fact::fingerprint`].
+    /// One of the 64 pilots in it.
     #[inline(always)]
-    pub const fn fingerprint(&self) -> u32 {
-        (self.0[7] >> 32) as u32
+    pub const fn pilot(&self, i: u32) -> u8 {
+        (self.0[(i >> 3 & 7) as usize] >> ((i & 7) * 8)) as u8
     }
 }
 
@@ -62,9 +77,9 @@ impl Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// A host; the value is `group | depths << 32`.
+    /// A host; the value is a [`Group`].
     Host = 1,
-    /// A path prefix of whole segments, in the set of a group; the value is a policy's index + 1.
+    /// A path prefix of whole segments, in the shape of a group; the value is its place there + 1.
     Path = 2,
     /// A whole origin, in a set of origins.
     Origin = 3,
@@ -99,6 +114,56 @@ impl Kind {
     }
 }
 
+/// What a host has: which path prefixes, and for each of them a policy. Hosts of the same policies
+/// have the same group, and hosts of the same prefixes the same shape.
+///
+/// `depths << 48 | shape << 24 | first`; a host without any has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group(u64);
+
+impl Group {
+    /// Shapes and lines are counted in so many bits.
+    pub const BITS: u32 = 24;
+
+    /// A group whose policies have the lines from `first` on, in the order of the shape's prefixes.
+    /// `shape` is not 0. Bit `n` of `depths`: there are prefixes of `n` segments.
+    pub const fn new(shape: u32, first: u32, depths: u16) -> Self {
+        Self((depths as u64) << (2 * Self::BITS) | (shape as u64) << Self::BITS | first as u64)
+    }
+
+    /// The value of a host's fact; 0 is the group without policies.
+    #[inline(always)]
+    pub const fn of(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// As the value of a host's fact.
+    #[inline(always)]
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+
+    /// Which prefixes it has, as the set of their facts.
+    #[inline(always)]
+    pub const fn shape(self) -> u32 {
+        (self.0 >> Self::BITS) as u32 & Self::MASK
+    }
+
+    /// The line of its first policy, from the first policy of all.
+    #[inline(always)]
+    pub const fn first(self) -> u32 {
+        self.0 as u32 & Self::MASK
+    }
+
+    /// Of how many segments there are prefixes, bit by bit.
+    #[inline(always)]
+    pub const fn depths(self) -> u32 {
+        (self.0 >> (2 * Self::BITS)) as u32
+    }
+
+    const MASK: u32 = (1 << Self::BITS) - 1;
+}
+
 /// Bits of [`Policy::flags`].
 pub mod flag {
     /// Every origin is allowed.
@@ -115,10 +180,7 @@ pub mod flag {
     pub const SUBDOMAIN_ANY_PORT: u32 = 32;
 }
 
-/// The longest first piece of a reply.
-pub const REPLY_MAX: usize = 984;
-
-/// One policy, 1,024 bytes.
+/// One policy, a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Policy {
@@ -132,21 +194,51 @@ pub struct Policy {
     pub headers: u32,
     /// Bit `n`: there are subdomain patterns of `n` labels, the `*` not counted.
     pub depths: u32,
-    /// One's complement sum of the first piece, with zeros in the date's place.
-    pub reply_sum: u32,
-    /// Bytes of the first piece.
-    pub reply_len: u32,
+    /// Its place in the file.
+    pub number: u32,
+    /// Which of the templates it answers with, from the generation's first.
+    pub template: u32,
+    /// Zero.
+    pub pad: [u32; 9],
+}
+
+const _: () = assert!(size_of::<Policy>() == size_of::<Line>());
+
+impl Policy {
+    /// The policy in a line.
+    #[inline(always)]
+    pub fn of(line: &Line) -> &Self {
+        bytemuck::cast_ref(line)
+    }
+
+    /// Its line.
+    pub fn line(self) -> Line {
+        bytemuck::cast(self)
+    }
+}
+
+/// The longest text of a template.
+pub const TEMPLATE_MAX: usize = 984;
+
+/// What policies answer, but for the date, the origin and the end: 1,024 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Template {
+    /// One's complement sum of the text, with zeros in the date's place.
+    pub sum: u32,
+    /// Bytes of the text.
+    pub len: u32,
     /// Where the date is in it.
     pub date_at: u32,
     /// Zero.
-    pub pad: [u32; 2],
-    /// The first piece: status line, headers, and the beginning of the last header's value.
-    pub reply: [u8; REPLY_MAX],
+    pub pad: [u32; 7],
+    /// Status line, headers, and the beginning of the last header's value.
+    pub text: [u8; TEMPLATE_MAX],
 }
 
-const _: () = assert!(size_of::<Policy>() == 1024);
+const _: () = assert!(size_of::<Template>() == 1024);
 
-/// Where the facts and the policies are: maps in the kernel, memory elsewhere.
+/// Where the lines and the templates are: maps in the kernel, memory elsewhere.
 pub trait Image: Copy {
     /// The longest text that is looked up, in bytes, a multiple of 8. For a longer one there is no
     /// answer, neither yes nor no. The kernel's is shorter: the verifier walks each look-up anew.
@@ -155,11 +247,11 @@ pub trait Image: Copy {
     /// The longest path that is read where a prefix matters, in bytes, a multiple of 8.
     const PATH_MAX: usize;
 
-    /// A line of the facts.
+    /// A line.
     fn line(&self, index: u32) -> Option<&Line>;
 
-    /// An entry of the policies.
-    fn policy(&self, index: u32) -> Option<&Policy>;
+    /// A template.
+    fn template(&self, index: u32) -> Option<&Template>;
 
     /// The value of the fact with this tag whose text is at `at` in the head, or 0.
     ///
@@ -171,7 +263,7 @@ pub trait Image: Copy {
 }
 
 /// An image in memory: both generations, as the maps hold them.
-impl Image for (&[Line], &[Policy]) {
+impl Image for (&[Line], &[Template]) {
     const TEXT_MAX: usize = super::ORIGIN_MAX.next_multiple_of(8);
     const PATH_MAX: usize = HEAD_MAX;
 
@@ -179,7 +271,7 @@ impl Image for (&[Line], &[Policy]) {
         self.0.get(index as usize)
     }
 
-    fn policy(&self, index: u32) -> Option<&Policy> {
+    fn template(&self, index: u32) -> Option<&Template> {
         self.1.get(index as usize)
     }
 }

@@ -11,14 +11,14 @@
 //! copy drives out of the processor's caches.
 
 use super::Answer;
-use crate::head::{BLOCK, Head};
+use crate::{
+    head::{BLOCK, Head},
+    spread::{self, GOLDEN},
+};
 
 /// Blocks of the longest head that is remembered: the longest of a browser behind proxies has 826
 /// bytes.
 const BLOCKS: usize = 13;
-
-/// 2^64 over the golden ratio: odd, with its bits well spread.
-const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A head and its answer, 888 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -69,12 +69,11 @@ impl Memo {
                 break;
             }
             let word = head.block(i);
-            fold = (fold ^ word[0] ^ word[3] ^ word[6]).wrapping_mul(K);
+            fold = (fold ^ word[0] ^ word[3] ^ word[6]).wrapping_mul(GOLDEN);
             let others = (word[1] ^ word[4] ^ word[7]).wrapping_add(word[2] ^ word[5] << 1);
             fold = fold.wrapping_add(others);
         }
-        fold = (fold ^ fold >> 32).wrapping_mul(K);
-        fold ^ fold >> 32
+        spread::fold(spread::fold(fold).wrapping_mul(GOLDEN))
     }
 
     /// Whether something is remembered of this generation of the policy.

@@ -23,7 +23,7 @@ use crate::{
 };
 pub use answer::{Answer, answer};
 pub use host::find_host;
-pub use image::{Image, Policy};
+pub use image::{Image, Policy, Template};
 pub use origin::check_origin;
 pub use path::{PREFIX_SEGMENTS_MAX, find_policy};
 pub use piecewise::{header_allowed, policy_of};
@@ -52,8 +52,8 @@ pub fn decide<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<Answer
 
 /// The policy that [`find_policy`] has found.
 #[inline(always)]
-fn found<'a, I: Image>(image: &'a I, slot: &Slot, head: &Head) -> Result<&'a Policy, Exit> {
-    image.policy(slot.policy_base.wrapping_add(head.policy)).ok_or(Exit::Internal)
+fn found<'a, I: Image>(image: &'a I, head: &Head) -> Result<&'a Policy, Exit> {
+    image.line(head.record).map(Policy::of).ok_or(Exit::Internal)
 }
 
 /// Bit 7 of the low `n` bytes, `n` below 8.

@@ -26,7 +26,7 @@ const HTTP: u64 = words::<1>("http://")[0];
 /// Refuses an origin that is not allowed; `Head::echo` says then whether it is echoed.
 #[inline(always)]
 pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
-    let policy = found(&image, slot, head)?;
+    let policy = found(&image, head)?;
     if head.origin.len as usize > ORIGIN_MAX {
         return Err(Exit::Origin);
     }

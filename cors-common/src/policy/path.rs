@@ -5,7 +5,8 @@
 
 use super::{
     fact::find,
-    image::{Image, Kind},
+    found,
+    image::{Group, Image, Kind},
 };
 use crate::{
     exit::Exit,
@@ -17,37 +18,40 @@ use crate::{
 /// The most segments that a path prefix may have.
 pub const PREFIX_SEGMENTS_MAX: usize = 15;
 
-/// Finds the policy; `Head::policy` is its index then.
+/// Finds the policy; `Head::policy` is its place in the file then, and `Head::record` its line.
 #[inline(always)]
 pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
     if head.name.len as usize > I::TEXT_MAX {
         return Err(Exit::Host);
     }
-    let own = find(image, slot, head, Kind::Host, 0, head.name);
+    let own = Group::of(find(image, slot, head, Kind::Host, 0, head.name));
     // What is in brackets is an address only if somebody named it: only then its spelling is known
     // to be right.
     let any = if head.byte(head.name.at as usize) == b'[' { 0 } else { slot.any_host };
-    // Bit 32 stands for the empty prefix; only prefixes beyond it need the path.
-    if (own | any) >> 33 != 0 {
+    let any = Group::of(any);
+    // Bit 0 stands for the empty prefix; only prefixes beyond it need the path.
+    if (own.depths() | any.depths()) >> 1 != 0 {
         mark_segments::<I>(head)?;
     }
     longest(image, slot, head, own)?;
-    if head.policy == 0 {
+    if head.record == 0 {
         longest(image, slot, head, any)?;
     }
-    if head.policy == 0 {
+    if head.record == 0 {
         return Err(Exit::Unmatched);
     }
-    head.policy -= 1;
+    head.record = slot.policies.wrapping_add(head.record - 1);
+    head.policy = found(&image, head)?.number;
     Ok(())
 }
 
-/// The longest prefix that a group has a policy for; `Head::policy` is its index + 1, or 0.
+/// The longest prefix that a group has a policy for; `Head::record` is the number of its line + 1,
+/// or 0.
 #[inline(never)]
-fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: u64) -> Result<(), Exit> {
+fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: Group) -> Result<(), Exit> {
     // Asked anew at every turn: of a register the verifier would remember each bit it has seen.
-    head.depths.set((group >> 32) as u32);
-    head.policy = 0;
+    head.depths.set(group.depths());
+    head.record = 0;
     for up in 0..=PREFIX_SEGMENTS_MAX {
         let depth = PREFIX_SEGMENTS_MAX - up;
         if head.depths.get() >> depth & 1 == 0 || (depth != 0 && depth as u32 >= head.marked.get())
@@ -59,8 +63,9 @@ fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: u64) -> Resu
             return Err(Exit::Target);
         }
         let text = Span { at: head.target.at, len };
-        head.policy = find(image, slot, head, Kind::Path, group as u32, text) as u32;
-        if head.policy != 0 {
+        let place = find(image, slot, head, Kind::Path, group.shape(), text) as u32;
+        if place != 0 {
+            head.record = group.first().wrapping_add(place);
             break;
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     state::Slot,
 };
 
-/// The policy of a head that has been read, by its place among the policies of the image.
+/// The policy of a head that has been read, by its place in the file.
 pub fn policy_of<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<u32, Exit> {
     find_host(head)?;
     find_policy(image, slot, head)?;
@@ -22,6 +22,6 @@ pub fn header_allowed<I: Image>(
     head: &mut Head,
     name: Span,
 ) -> Result<bool, Exit> {
-    let policy = found(&image, slot, head)?;
+    let policy = found(&image, head)?;
     Ok(name_allowed(image, slot, policy, head, name))
 }

@@ -26,7 +26,7 @@ pub fn check_method<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<
     if head.safelisted_method() {
         return Ok(());
     }
-    let policy = found(&image, slot, head)?;
+    let policy = found(&image, head)?;
     if head.method.len as usize > NAME_MAX {
         return Err(Exit::MethodDenied);
     }
@@ -53,7 +53,7 @@ pub fn check_headers<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result
     if !head.has_headers() {
         return Ok(());
     }
-    let policy = found(&image, slot, head)?;
+    let policy = found(&image, head)?;
     split_names(head)?;
     if head.marked.get() as usize > NAMES_MAX + 1 {
         return Err(Exit::RequestHeaders);

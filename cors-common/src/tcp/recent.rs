@@ -6,11 +6,14 @@
 //! for segments near the last one in both sequence spaces: a new connection on the same tuple,
 //! with numbers of its own, meets both by chance once in 2^20 times, and is reset then.
 
-use crate::wire::{
-    Frame,
-    segment::{
-        Address, ETH_LEN, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_LEN, IPV6_LEN, Segment, Tuple,
-        flags, is_fragment, ne32,
+use crate::{
+    spread::GOLDEN,
+    wire::{
+        Frame,
+        segment::{
+            Address, ETH_LEN, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_LEN, IPV6_LEN, Segment,
+            Tuple, flags, is_fragment, ne32,
+        },
     },
 };
 
@@ -49,10 +52,9 @@ impl Recent {
     /// Where a connection is remembered, below [`SLOTS`].
     #[inline(always)]
     pub const fn slot(tuple: &Tuple) -> u32 {
-        const K: u64 = 0x9e37_79b9_7f4a_7c15;
         let ports = (tuple.client_port as u64) << 16 | tuple.server_port as u64;
         let client = (tuple.client.0[2] as u64) << 32 | tuple.client.0[3] as u64;
-        ((client ^ ports << 24).wrapping_mul(K) >> 56) as u32 & (SLOTS - 1)
+        ((client ^ ports << 24).wrapping_mul(GOLDEN) >> 56) as u32 & (SLOTS - 1)
     }
 
     /// The kernel has the segment's connection, in this second.

@@ -1,6 +1,6 @@
 //! Why a valid policy file does not become an image, and what to do about it.
 
-use cors_common::policy::{NAME_MAX, ORIGIN_MAX, PREFIX_SEGMENTS_MAX, image::REPLY_MAX};
+use cors_common::policy::{NAME_MAX, ORIGIN_MAX, PREFIX_SEGMENTS_MAX, image::TEMPLATE_MAX};
 
 use super::origins::SUFFIX_LABELS_MAX;
 
@@ -34,7 +34,7 @@ pub enum CompileError {
     /// A reply longer than an entry holds.
     #[error(
         "policy `{policy}`: the reply to its preflights has {len} bytes in front of the origin, \
-         and the driver holds {REPLY_MAX}: list fewer methods or headers, or split the policy by \
+         and the driver holds {TEMPLATE_MAX}: list fewer methods or headers, or split the policy by \
          path prefix"
     )]
     ReplyTooLong {

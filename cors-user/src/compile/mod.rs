@@ -4,8 +4,8 @@
 //! [`cors_common::policy::image`]; the same [`Config`] always gives the same image, byte for byte.
 //!
 //! The way through: `origins` and the other lists become facts about numbered `sets`, hosts and path
-//! prefixes facts about `groups`; every policy gets its finished `reply`; and at last the facts are
-//! placed in a hash `table`.
+//! prefixes facts about `groups`; every policy gets its finished `reply`, of which equal ones are kept
+//! once; and at last the facts are placed in hash tables (`table`).
 
 mod error;
 pub mod golden;
@@ -16,12 +16,14 @@ mod reply;
 mod sets;
 mod table;
 
+use std::collections::HashMap;
+
 use cors_common::{
     exit::Exit,
     head::Head,
     policy::{
-        self, Answer, NAME_MAX, Policy,
-        image::{Kind, Line, flag},
+        self, Answer, NAME_MAX, Policy, Template,
+        image::{Kind, Line, TEMPLATE_MAX, flag},
     },
     siphash::siphash24,
     state::{self, Slot},
@@ -45,10 +47,10 @@ pub struct Limits {
 /// One generation of the policy, as it goes into the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The facts: two hash tables, each with the rest of its long texts behind it.
+    /// The policies, as the groups of hosts have them, and two hash tables of facts.
     pub lines: Vec<Line>,
-    /// The policies, in the order of the file.
-    pub policies: Vec<Policy>,
+    /// What policies answer, each once.
+    pub templates: Vec<Template>,
     /// How to read the two. Its bases and its generation are 0: whoever loads the image into a
     /// place sets them.
     pub slot: Slot,
@@ -65,7 +67,7 @@ pub struct Summary {
     pub origins: usize,
     /// Facts in the hash tables.
     pub facts: usize,
-    /// The same for the same lines and policies, and for no others in practice.
+    /// The same for the same lines and templates, and for no others in practice.
     pub digest: u64,
 }
 
@@ -95,39 +97,43 @@ fn image(
     }
     let mut facts = Vec::new();
     let mut sets = Sets::default();
+    let mut templates = Templates::default();
     let mut entries = Vec::with_capacity(policies);
-    for policy in &config.policies {
-        entries.push(entry(policy, asked(policy), &mut sets, &mut facts)?);
+    for (number, policy) in (0..).zip(&config.policies) {
+        let template = templates.number(&reply::template(policy)?);
+        let entry =
+            Policy { number, template, ..entry(policy, asked(policy), &mut sets, &mut facts)? };
+        entries.push(entry.line());
     }
-    let any_host = groups::add(&config.policies, &mut facts)?;
+    let templates = templates.all;
+    let groups::Scopes { any_host, places } = groups::add(&config.policies, &mut facts)?;
+    let mut lines: Vec<Line> = places.iter().map(|number| entries[*number as usize]).collect();
     let facts_count = facts.len();
     let (origins, scopes): (Vec<_>, Vec<_>) = facts.into_iter().partition(Fact::is_about_origins);
-    let mut table = Table::build(&scopes, u32::MAX)?;
-    let origins = Table::build(&origins, u32::MAX)?;
-    let (needed, available) = (table.lines.len() + origins.lines.len(), limits.lines);
+    let mut add = |facts: &[Fact]| {
+        let base = lines.len() as u32;
+        let table = Table::build(facts, u32::MAX)?;
+        lines.extend(table.lines);
+        let (buckets, seed) = (table.buckets, table.seed);
+        Ok(state::Table { base, lines: table.len, buckets, seed })
+    };
+    let (scopes, origins) = (add(&scopes)?, add(&origins)?);
+    let (needed, available) = (lines.len(), limits.lines);
     if needed > available as usize {
         return Err(CompileError::Lines { needed, available });
     }
-    let place = |table: &Table, base| state::Table { base, mask: table.mask, seed: table.seed };
-    let slot = Slot {
-        generation: 0,
-        policy_base: 0,
-        any_host,
-        scopes: place(&table, 0),
-        origins: place(&origins, table.lines.len() as u32),
-        pad: [0; 2],
-    };
-    table.lines.extend(origins.lines);
+    let slot =
+        Slot { generation: 0, policy_base: 0, any_host, scopes, origins, policies: 0, pad: [0; 3] };
     let summary = Summary {
         policies,
         origins: config.policies.iter().map(|policy| origins::count(&policy.origins)).sum(),
         facts: facts_count,
-        digest: digest(&slot, &table.lines, &entries),
+        digest: digest(&slot, &lines, &templates),
     };
-    Ok(Image { lines: table.lines, policies: entries, slot, summary })
+    Ok(Image { lines, templates, slot, summary })
 }
 
-/// One policy, and the facts about what it allows.
+/// What one policy allows, and the facts about that.
 fn entry(
     policy: &model::Policy,
     asked: bool,
@@ -151,19 +157,31 @@ fn entry(
         flags |= flag::ANY_METHOD | flag::ANY_HEADER;
     }
     let headers = members(policy, Kind::Header, "header", &policy.headers.names)?;
-    let reply = reply::reply(policy)?;
     Ok(Policy {
         flags,
         origins: sets.id(origins.members, facts),
         methods: sets.id(methods, facts),
         headers: sets.id(headers, facts),
         depths: origins.depths,
-        reply_sum: reply.sum,
-        reply_len: reply.len,
-        date_at: reply.date_at,
-        pad: [0; 2],
-        reply: reply.bytes,
+        ..bytemuck::Zeroable::zeroed()
     })
+}
+
+/// What policies answer, so far.
+#[derive(Default)]
+struct Templates {
+    all: Vec<Template>,
+    numbers: HashMap<[u8; TEMPLATE_MAX], u32>,
+}
+
+impl Templates {
+    /// The number of this one.
+    fn number(&mut self, template: &Template) -> u32 {
+        *self.numbers.entry(template.text).or_insert_with(|| {
+            self.all.push(*template);
+            self.all.len() as u32 - 1
+        })
+    }
 }
 
 /// Names as members of a set, where the engine reads names as long as these.
@@ -184,9 +202,9 @@ fn members(
 }
 
 impl Image {
-    /// Lines and policies, for the functions that read them.
-    pub fn parts(&self) -> (&[Line], &[Policy]) {
-        (&self.lines, &self.policies)
+    /// Lines and templates, for the functions that read them.
+    pub fn parts(&self) -> (&[Line], &[Template]) {
+        (&self.lines, &self.templates)
     }
 
     /// What the policy says on a head that has been read.
@@ -196,21 +214,20 @@ impl Image {
 }
 
 /// A number for what the image says.
-fn digest(slot: &Slot, lines: &[Line], policies: &[Policy]) -> u64 {
+fn digest(slot: &Slot, lines: &[Line], templates: &[Template]) -> u64 {
     let key = |digest| [digest, 0];
-    let table = |table: &state::Table| u64::from(table.base) << 32 | u64::from(table.mask);
-    let (scopes, origins) = (&slot.scopes, &slot.origins);
-    let first = [table(scopes), scopes.seed, table(origins), origins.seed, slot.any_host];
+    let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+    let table =
+        |table: &state::Table| [pair(table.base, table.lines), pair(table.buckets, table.seed)];
+    let ([a, b], [c, d]) = (table(&slot.scopes), table(&slot.origins));
+    let first = [a, b, c, d, slot.any_host];
     let mut digest = siphash24(&key(0), &first);
     for line in lines {
         digest = siphash24(&key(digest), &line.0);
     }
-    for policy in policies {
-        // The sets and the sum follow from the facts and the reply.
-        let (flags, depths) = (u64::from(policy.flags), u64::from(policy.depths));
-        let sets = [policy.origins, policy.methods, policy.headers].map(u64::from);
-        digest = siphash24(&key(digest), &[flags, depths, sets[0], sets[1], sets[2]]);
-        for word in table::words(&policy.reply) {
+    for template in templates {
+        // Its sum follows from the text, and so does where it ends.
+        for word in table::words(&template.text) {
             digest = siphash24(&key(digest), &[word]);
         }
     }
@@ -252,10 +269,11 @@ mod tests {
         let few = Limits { policies: 1, ..LIMITS };
         let expected = CompileError::Policies { needed: 2, available: 1 };
         assert_eq!(compile(&config, few), Err(expected));
-        let few = Limits { lines: 15, ..LIMITS };
-        let expected = CompileError::Lines { needed: 16, available: 15 };
+        // Of two policies, two prefixes in three lines, an origin in two, and a line of pilots for each.
+        let few = Limits { lines: 8, ..LIMITS };
+        let expected = CompileError::Lines { needed: 9, available: 8 };
         assert_eq!(compile(&config, few), Err(expected));
-        assert!(compile(&config, Limits { lines: 16, policies: 2 }).is_ok());
+        assert!(compile(&config, Limits { lines: 9, policies: 2 }).is_ok());
     }
 
     #[test]
@@ -292,7 +310,8 @@ mod tests {
         }
         let image = compile(&config, LIMITS).unwrap();
         assert_eq!(image.summary.origins, 100_000);
-        // The methods and headers are one set each; hosts with their groups and prefixes.
-        assert_eq!(image.summary.facts, 100_000 + 3 + 2 + 2 * 1000);
+        // The methods and headers are one set each, and so are the prefixes of all hosts.
+        assert_eq!(image.summary.facts, 100_000 + 3 + 2 + 1000 + 1);
+        assert_eq!(image.templates.len(), 1);
     }
 }

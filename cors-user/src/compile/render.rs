@@ -10,9 +10,9 @@ use super::Image;
 ///
 /// Where the answer is not from this image and this head.
 pub fn render(image: &Image, answer: &Answer, head: &Head, date: &Date) -> Vec<u8> {
-    let policy = &image.policies[answer.policy.wrapping_sub(image.slot.policy_base) as usize];
+    let template = &image.templates[answer.template.wrapping_sub(image.slot.policy_base) as usize];
     let mut reply = Reply::EMPTY;
-    answer.write(policy, date, head, &mut reply);
+    answer.write(template, date, head, &mut reply);
     reply.payload(answer.len).to_vec()
 }
 

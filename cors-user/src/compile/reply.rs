@@ -1,4 +1,4 @@
-//! The first piece of a policy's reply: all of it but the origin, where that is echoed, and the
+//! The template of a policy's reply: all of it but the origin, where that is echoed, and the
 //! end.
 //!
 //! ```text
@@ -16,26 +16,17 @@
 //!
 //! A 204 has no `Content-Length` (RFC 9110 §8.6).
 
-use cors_common::{checksum::Sum, policy::image::REPLY_MAX, state::DATE_LEN};
+use cors_common::{
+    checksum::Sum,
+    policy::{Template, image::TEMPLATE_MAX},
+    state::DATE_LEN,
+};
 
 use super::{error::CompileError, origins::echoed};
 use crate::config::model::{Expose, Methods, Policy, Success};
 
-/// The first piece of a reply, as a policy's entry has it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    /// Zeros in the date's place and behind the end.
-    pub(super) bytes: [u8; REPLY_MAX],
-    /// Bytes that are used.
-    pub(super) len: u32,
-    /// Where the date is.
-    pub(super) date_at: u32,
-    /// One's complement sum.
-    pub(super) sum: u32,
-}
-
-/// The reply of a policy.
-pub(super) fn reply(policy: &Policy) -> Result<Reply, CompileError> {
+/// The template of a policy.
+pub(super) fn template(policy: &Policy) -> Result<Template, CompileError> {
     let status = match policy.conduct.success {
         Success::NoContent => "204 No Content",
         Success::Ok => "200 OK",
@@ -67,13 +58,13 @@ pub(super) fn reply(policy: &Policy) -> Result<Reply, CompileError> {
     if !echoed(policy) {
         text.push('*');
     }
-    let mut bytes = [0; REPLY_MAX];
-    let Some(used) = bytes.get_mut(..text.len()) else {
+    let mut padded = [0; TEMPLATE_MAX];
+    let Some(used) = padded.get_mut(..text.len()) else {
         return Err(CompileError::ReplyTooLong { policy: policy.name.clone(), len: text.len() });
     };
     used.copy_from_slice(text.as_bytes());
     let sum = u32::from(Sum::of(text.as_bytes()).fold());
-    Ok(Reply { bytes, len: text.len() as u32, date_at, sum })
+    Ok(Template { sum, len: text.len() as u32, date_at, pad: [0; 7], text: padded })
 }
 
 fn methods(policy: &Policy) -> Vec<&str> {
@@ -108,20 +99,20 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn of(lines: &str) -> Result<Reply, CompileError> {
+    fn of(lines: &str) -> Result<Template, CompileError> {
         let text =
             format!("[server]\nlisten = [\"0.0.0.0:80\"]\n[[policy]]\nname = \"p\"\n{lines}");
-        reply(&config::parse(&text).config.unwrap().policies[0])
+        template(&config::parse(&text).config.unwrap().policies[0])
     }
 
     /// The text of the reply, with a `D` for each byte of the date.
     fn text(lines: &str) -> String {
         let reply = of(lines).unwrap();
-        let text = String::from_utf8(reply.bytes[..reply.len as usize].to_vec()).unwrap();
+        let text = String::from_utf8(reply.text[..reply.len as usize].to_vec()).unwrap();
         assert_eq!(reply.date_at, 31);
         assert_eq!(text[31..60], "\0".repeat(29));
         assert_eq!(reply.sum, u32::from(Sum::of(text.as_bytes()).fold()));
-        assert!(reply.bytes[text.len()..].iter().all(|byte| *byte == 0));
+        assert!(reply.text[text.len()..].iter().all(|byte| *byte == 0));
         text.replace('\0', "D")
     }
 
@@ -183,8 +174,8 @@ mod tests {
             names.extend(["y".repeat(60), "z".repeat(tail)]);
             of(&format!("{empty}\nallow_headers = {names:?}"))
         };
-        assert_eq!(of_len(REPLY_MAX).unwrap().len as usize, REPLY_MAX);
-        let error = CompileError::ReplyTooLong { policy: "p".to_owned(), len: REPLY_MAX + 1 };
-        assert_eq!(of_len(REPLY_MAX + 1), Err(error));
+        assert_eq!(of_len(TEMPLATE_MAX).unwrap().len as usize, TEMPLATE_MAX);
+        let error = CompileError::ReplyTooLong { policy: "p".to_owned(), len: TEMPLATE_MAX + 1 };
+        assert_eq!(of_len(TEMPLATE_MAX + 1), Err(error));
     }
 }

@@ -1,15 +1,14 @@
 //! The hash table of facts: which line each of them is in.
 //!
-//! Cuckoo hashing with two buckets of two lines (Pagh and Rodler, 2001; Dietzfelbinger and
-//! Weidling, 2007): a fact that finds its four lines taken moves one of the others to another of
-//! that one's lines, and so on. Up to 0.897 of the lines can be filled this way; [`LOAD_MAX`] keeps
-//! a distance, so that the first seed nearly always works.
-
-use std::collections::HashSet;
+//! Hash and displace (Belazzougui, Botelho and Dietzfelbinger, 2009): the facts fall into small
+//! buckets by their hash, and each bucket gets a pilot, the first number with which all its facts
+//! fall into lines that are free. The largest buckets choose first, while most lines are. With
+//! [`LOAD_MAX`] and [`PER_BUCKET`] a fact costs two or three tries, and no pilot of a hundred thousand facts is above 130,
+//! so the first seed nearly always works.
 
 use cors_common::policy::{
     ORIGIN_MAX,
-    fact::{fingerprint, hash, places, tag},
+    fact::{PILOTS, bucket, hash, is_whole, place, tag},
     image::{INLINE_LEN, Kind, Line},
 };
 
@@ -17,16 +16,16 @@ use super::error::CompileError;
 
 /// The largest part of the lines that is filled, in hundredths.
 const LOAD_MAX: usize = 85;
-/// The least lines of a table.
-const LINES_MIN: usize = 8;
+/// Facts to a pilot.
+const PER_BUCKET: usize = 2;
 /// How many seeds are tried before the table grows.
-const SEEDS: u64 = 8;
-/// How many facts are moved for a new one before the seed is given up.
-const MOVES_MAX: usize = 1000;
+const SEEDS: u32 = 8;
+/// How often it grows, by an eighth, before it is given up: never but for facts that are equal.
+const GROWTHS: usize = 16;
 
 /// Words of the longest text.
 const WORDS_MAX: usize = ORIGIN_MAX.div_ceil(8);
-/// Words of a text in its first line.
+/// Words of a text in its first line, beside a value.
 const INLINE_WORDS: usize = INLINE_LEN / 8;
 
 /// One thing that the policy says.
@@ -61,13 +60,34 @@ impl Fact {
         key
     }
 
-    fn hash(&self, seed: u64) -> u64 {
+    fn hash(&self, seed: u32) -> u64 {
         hash(seed, self.tag(), self.text.len(), &self.key())
+    }
+
+    /// Whether it fills its line, and says nothing but that it is there.
+    fn is_whole(&self) -> bool {
+        is_whole(self.tag(), self.text.len())
     }
 
     /// Lines that it needs behind the table.
     fn lines_behind(&self) -> usize {
+        if self.is_whole() {
+            return 0;
+        }
         self.text.len().saturating_sub(INLINE_LEN).div_ceil(size_of::<Line>())
+    }
+
+    /// Its line; the rest of a long text is in the lines from `more` on.
+    fn line(&self, more: u64) -> Line {
+        let (key, mut line) = (self.key(), Line::EMPTY);
+        let inline = if self.is_whole() { line.0.len() - 1 } else { INLINE_WORDS };
+        line.0[0] = self.tag();
+        line.0[1..=inline].copy_from_slice(&key[..inline]);
+        if !self.is_whole() {
+            line.0[INLINE_WORDS + 1] = self.value;
+            line.0[INLINE_WORDS + 2] = more;
+        }
+        line
     }
 }
 
@@ -83,12 +103,14 @@ pub(super) fn words(text: &[u8]) -> impl Iterator<Item = u64> {
 /// Facts in their lines.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// The table, and the lines behind it.
+    /// The table, its pilots, and the lines behind them.
     pub(super) lines: Vec<Line>,
-    /// Lines of the table, less one.
-    pub(super) mask: u32,
+    /// Lines that facts may be in.
+    pub(super) len: u32,
+    /// Pilots.
+    pub(super) buckets: u32,
     /// What the hashes start from.
-    pub(super) seed: u64,
+    pub(super) seed: u32,
 }
 
 impl Table {
@@ -98,106 +120,111 @@ impl Table {
             return Err(CompileError::TextTooLong { text: fact.text.clone() });
         }
         let behind: usize = facts.iter().map(Fact::lines_behind).sum();
-        let least = (facts.len() * 100).div_ceil(LOAD_MAX);
-        let mut len = least.next_power_of_two().max(LINES_MIN);
-        loop {
-            if len + behind > available as usize {
-                return Err(CompileError::Lines { needed: len + behind, available });
+        // Even of nothing there is a line to look at.
+        let mut len = (facts.len() * 100).div_ceil(LOAD_MAX).max(1);
+        let buckets = facts.len().div_ceil(PER_BUCKET).max(1);
+        let mut needed = 0;
+        for _ in 0..GROWTHS {
+            needed = len + buckets.div_ceil(PILOTS) + behind;
+            if needed > available as usize {
+                break;
             }
-            let mask = len as u32 - 1;
+            let sizes = (len as u32, buckets as u32);
             for seed in 1..=SEEDS {
-                if let Some(lines) = place(facts, mask, seed) {
-                    return Ok(Self { lines: fill(facts, &lines, behind, seed), mask, seed });
+                let hashes: Vec<u64> = facts.iter().map(|fact| fact.hash(seed)).collect();
+                if let Some(placed) = Placed::find(&hashes, sizes) {
+                    let lines = placed.fill(facts, behind);
+                    return Ok(Self { lines, len: sizes.0, buckets: sizes.1, seed });
                 }
             }
-            len *= 2;
+            len += len.div_ceil(8);
         }
+        Err(CompileError::Lines { needed, available })
     }
 }
 
 /// A line that no fact is in.
 const FREE: u32 = u32::MAX;
 
-/// For each line of the table the number of its fact; `None` where the seed does not work.
-fn place(facts: &[Fact], mask: u32, seed: u64) -> Option<Vec<u32>> {
-    let hashes: Vec<u64> = facts.iter().map(|fact| fact.hash(seed)).collect();
-    if !are_told_apart(facts, &hashes) {
-        return None;
-    }
-    let mut lines = vec![FREE; mask as usize + 1];
-    let mut dice = Dice(seed);
-    for number in 0..facts.len() as u32 {
-        insert(&mut lines, &hashes, mask, number, &mut dice)?;
-    }
-    Some(lines)
+/// Which line each fact is in.
+struct Placed {
+    /// For each line of the table the number of its fact.
+    facts: Vec<u32>,
+    pilots: Vec<u8>,
 }
 
-/// Whether no two long texts with one tag and one beginning have one fingerprint: the reader
-/// believes the first line that has all three, and compares the rest of that text alone.
-fn are_told_apart(facts: &[Fact], hashes: &[u64]) -> bool {
-    let mut seen = HashSet::new();
-    facts.iter().zip(hashes).filter(|(fact, _)| fact.text.len() > INLINE_LEN).all(|(fact, hash)| {
-        seen.insert((fact.tag(), &fact.text.as_bytes()[..INLINE_LEN], fingerprint(*hash)))
-    })
-}
-
-fn insert(
-    lines: &mut [u32],
-    hashes: &[u64],
-    mask: u32,
-    number: u32,
-    dice: &mut Dice,
-) -> Option<()> {
-    let mut homeless = number;
-    for _ in 0..MOVES_MAX {
-        let places = places(hashes[homeless as usize], mask);
-        if let Some(free) = places.iter().find(|place| lines[**place as usize] == FREE) {
-            lines[*free as usize] = homeless;
-            return Some(());
-        }
-        let taken = places[dice.throw() as usize % places.len()];
-        homeless = std::mem::replace(&mut lines[taken as usize], homeless);
+impl Placed {
+    /// `None` where the seed of these hashes does not work.
+    fn find(hashes: &[u64], (len, buckets): (u32, u32)) -> Option<Self> {
+        let mut sorted: Vec<(u32, u32)> =
+            hashes.iter().zip(0..).map(|(hash, fact)| (bucket(*hash, buckets), fact)).collect();
+        sorted.sort_unstable();
+        let mut members: Vec<&[(u32, u32)]> = sorted.chunk_by(|a, b| a.0 == b.0).collect();
+        // A stable sort: the same facts give the same table.
+        members.sort_by_key(|members| std::cmp::Reverse(members.len()));
+        let mut placed =
+            Self { facts: vec![FREE; len as usize], pilots: vec![0; buckets as usize] };
+        members.into_iter().try_for_each(|members| placed.add(hashes, members))?;
+        Some(placed)
     }
-    None
-}
 
-/// Writes the facts into their lines, and the rest of their texts behind the table.
-fn fill(facts: &[Fact], numbers: &[u32], behind: usize, seed: u64) -> Vec<Line> {
-    let mut lines = vec![Line::EMPTY; numbers.len() + behind];
-    let mut next = numbers.len();
-    for (at, number) in numbers.iter().enumerate() {
-        let Some(fact) = facts.get(*number as usize) else {
-            continue;
-        };
-        let key = fact.key();
-        let (first, rest) = key.split_at(INLINE_WORDS);
-        let line = &mut lines[at].0;
-        line[0] = fact.tag();
-        line[1..=INLINE_WORDS].copy_from_slice(first);
-        line[INLINE_WORDS + 1] = fact.value;
-        line[INLINE_WORDS + 2] = u64::from(fingerprint(fact.hash(seed))) << 32;
-        let more = fact.lines_behind();
-        if more != 0 {
-            line[INLINE_WORDS + 2] |= next as u64;
-            for (line, words) in lines[next..next + more].iter_mut().zip(rest.chunks(8)) {
-                line.0[..words.len()].copy_from_slice(words);
+    /// Finds a pilot for a bucket.
+    fn add(&mut self, hashes: &[u64], members: &[(u32, u32)]) -> Option<()> {
+        let len = self.facts.len() as u32;
+        for pilot in 0..=u8::MAX {
+            let place = |fact: u32| place(hashes[fact as usize], pilot, len);
+            let mut taken = 0;
+            for &(_, fact) in members {
+                let line = &mut self.facts[place(fact) as usize];
+                if *line != FREE {
+                    break;
+                }
+                *line = fact;
+                taken += 1;
             }
-            next += more;
+            if let (true, Some((bucket, _))) = (taken == members.len(), members.first()) {
+                self.pilots[*bucket as usize] = pilot;
+                return Some(());
+            }
+            for &(_, fact) in &members[..taken] {
+                let place = place(fact) as usize;
+                self.facts[place] = FREE;
+            }
         }
+        None
     }
-    lines
+
+    /// Writes the facts into their lines, the pilots, and the rest of long texts behind them.
+    fn fill(&self, facts: &[Fact], behind: usize) -> Vec<Line> {
+        let mut lines = Vec::with_capacity(self.facts.len() + self.pilots.len() / PILOTS + behind);
+        let mut next = self.facts.len() + self.pilots.len().div_ceil(PILOTS);
+        let mut rest = Vec::with_capacity(behind);
+        for number in &self.facts {
+            let fact = facts.get(*number as usize);
+            lines.push(fact.map_or(Line::EMPTY, |fact| {
+                let more = fact.lines_behind();
+                let line = fact.line(if more == 0 { 0 } else { next as u64 });
+                next += more;
+                let behind = fact.text.as_bytes().get(INLINE_LEN..).filter(|_| more != 0);
+                rest.extend(behind.into_iter().flat_map(as_lines));
+                line
+            }));
+        }
+        lines.extend(as_lines(&self.pilots));
+        lines.extend(rest);
+        lines
+    }
 }
 
-/// Numbers without a pattern that facts could have too (Marsaglia, 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 32
-    }
+/// Bytes in as few lines as can be, zero padded.
+fn as_lines(bytes: &[u8]) -> impl Iterator<Item = Line> {
+    bytes.chunks(size_of::<Line>()).map(|chunk| {
+        let mut line = Line::EMPTY;
+        for (to, word) in line.0.iter_mut().zip(words(chunk)) {
+            *to = word;
+        }
+        line
+    })
 }
 
 #[cfg(test)]
@@ -214,35 +241,38 @@ mod tests {
             padded.chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect();
         let tag = (kind as u64) << 56 | (bytes.len() as u64) << 32 | u64::from(set);
         let hash = hash(table.seed, tag, bytes.len(), &key);
-        places(hash, table.mask).iter().find_map(|place| {
-            let line = &table.lines[*place as usize];
-            let mut text = line.0[1..6].to_vec();
-            let mut more = line.more() as usize;
-            while line.tag() == tag && text.len() * 8 < bytes.len() {
-                text.extend(table.lines[more].0);
-                more += 1;
-            }
-            let text: Vec<u8> = text.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let same = line.tag() == tag && text.starts_with(bytes);
-            (same && text[bytes.len()..].iter().all(|byte| *byte == 0)).then(|| line.value())
-        })
+        let bucket = bucket(hash, table.buckets) as usize;
+        let pilots = table.lines[table.len as usize + bucket / 64].0;
+        let pilot = pilots[bucket % 64 / 8].to_le_bytes()[bucket % 8];
+        let line = &table.lines[place(hash, pilot, table.len) as usize];
+        let is_whole = matches!(kind, Kind::Origin) && bytes.len() <= 56;
+        let mut text = line.0[1..if is_whole { 8 } else { 6 }].to_vec();
+        let mut more = line.more() as usize;
+        while line.tag() == tag && text.len() * 8 < bytes.len() {
+            text.extend(table.lines[more].0);
+            more += 1;
+        }
+        let text: Vec<u8> = text.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let same = line.tag() == tag && text.starts_with(bytes);
+        let same = same && text[bytes.len()..].iter().all(|byte| *byte == 0);
+        same.then(|| if is_whole { 1 } else { line.value() })
+    }
+
+    fn texts() -> Vec<String> {
+        (0..=ORIGIN_MAX)
+            .map(|len| (0..len).map(|i| char::from(b'a' + (i % 26) as u8)).collect())
+            .collect()
     }
 
     #[test]
     fn texts_of_every_length_are_found() {
-        let texts: Vec<String> = (0..=ORIGIN_MAX)
-            .map(|len| (0..len).map(|i| char::from(b'a' + (i % 26) as u8)).collect())
-            .collect();
-        let facts: Vec<Fact> = texts
-            .iter()
-            .zip(1..)
-            .map(|(text, value)| Fact::new(Kind::Origin, 7, text, value))
-            .collect();
+        let facts: Vec<Fact> =
+            texts().iter().map(|text| Fact::new(Kind::Origin, 7, text, 1)).collect();
         let table = Table::build(&facts, 1 << 20).unwrap();
-        for (text, value) in texts.iter().zip(1..) {
-            assert_eq!(find(&table, Kind::Origin, 7, text), Some(value), "{text}");
-            assert_eq!(find(&table, Kind::Origin, 8, text), None);
-            assert_eq!(find(&table, Kind::Host, 7, text), None);
+        for text in texts() {
+            assert_eq!(find(&table, Kind::Origin, 7, &text), Some(1), "{text}");
+            assert_eq!(find(&table, Kind::Origin, 8, &text), None);
+            assert_eq!(find(&table, Kind::Host, 7, &text), None);
             if !text.is_empty() {
                 let other = format!("{}_", &text[1..]);
                 assert_eq!(find(&table, Kind::Origin, 7, &other), None, "{text}");
@@ -251,32 +281,55 @@ mod tests {
     }
 
     #[test]
+    fn values_of_every_length_are_found() {
+        let facts: Vec<Fact> = texts()
+            .iter()
+            .zip(1..)
+            .map(|(text, value)| Fact::new(Kind::Path, 7, text, value))
+            .collect();
+        let table = Table::build(&facts, 1 << 20).unwrap();
+        for (text, value) in texts().iter().zip(1..) {
+            assert_eq!(find(&table, Kind::Path, 7, text), Some(value), "{text}");
+        }
+    }
+
+    #[test]
     fn tables_are_as_small_as_they_can_be() {
-        for (facts, lines) in
-            [(0, 8), (1, 8), (6, 8), (7, 16), (13, 16), (14, 32), (870, 1024), (871, 2048)]
+        // Lines with facts, and those with the pilots.
+        for (facts, lines, pilots) in
+            [(0, 1, 1), (1, 2, 1), (6, 8, 1), (17, 20, 1), (128, 151, 1), (129, 152, 2)]
         {
             let facts: Vec<Fact> =
                 (0..facts).map(|i| Fact::new(Kind::Host, 0, &format!("h{i}"), 1)).collect();
             let table = Table::build(&facts, 1 << 20).unwrap();
-            assert_eq!(table.lines.len(), lines, "{}", facts.len());
-            assert_eq!(table.mask as usize, lines - 1);
-            let used = table.lines.iter().filter(|line| line.tag() != 0).count();
-            assert_eq!(used, facts.len());
+            assert_eq!((table.len, table.lines.len()), (lines, lines as usize + pilots));
+            let lines = &table.lines[..lines as usize];
+            assert_eq!(lines.iter().filter(|line| line.tag() != 0).count(), facts.len());
         }
+    }
+
+    #[test]
+    fn equal_facts_are_given_up() {
+        let facts = vec![Fact::new(Kind::Host, 0, "a", 1), Fact::new(Kind::Host, 0, "a", 2)];
+        assert!(matches!(Table::build(&facts, 1 << 20), Err(CompileError::Lines { .. })));
     }
 
     #[test]
     fn limits() {
         let text = "x".repeat(ORIGIN_MAX + 1);
-        let build = |text: &str, lines| {
-            Table::build(&[Fact::new(Kind::Origin, 1, text, 1)], lines)
-                .map(|table| table.lines.len())
+        let build = |kind, text: &str, lines| {
+            Table::build(&[Fact::new(kind, 1, text, 1)], lines).map(|table| table.lines.len())
         };
-        // 326 bytes: 40 in the table, 286 in five lines.
-        assert_eq!(build(&text[1..], 13), Ok(13));
-        assert_eq!(build(&text[1..], 12), Err(CompileError::Lines { needed: 13, available: 12 }));
-        assert_eq!(build(&text, 100), Err(CompileError::TextTooLong { text: text.clone() }));
-        assert_eq!(build(&text[..40], 8), Ok(8));
-        assert_eq!(build(&text[..41], 9), Ok(9));
+        // Two lines for one fact, and one for its pilot. 326 bytes: 40 in the table, 286 in five
+        // lines.
+        assert_eq!(build(Kind::Origin, &text[1..], 8), Ok(8));
+        let few = CompileError::Lines { needed: 8, available: 7 };
+        assert_eq!(build(Kind::Origin, &text[1..], 7), Err(few));
+        let long = CompileError::TextTooLong { text: text.clone() };
+        assert_eq!(build(Kind::Origin, &text, 100), Err(long));
+        for (kind, most) in [(Kind::Origin, 56), (Kind::Path, 40)] {
+            assert_eq!(build(kind, &text[..most], 8), Ok(3));
+            assert_eq!(build(kind, &text[..=most], 8), Ok(4));
+        }
     }
 }

@@ -7,7 +7,7 @@ use cors_common::{
     exit::Exit,
     head::{HEAD_MAX, Head, LINES_MAX},
     policy::{
-        self, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, NAME_MAX, NAMES_MAX, ORIGIN_MAX, Policy,
+        self, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, NAME_MAX, NAMES_MAX, ORIGIN_MAX, Template,
         image::Line,
     },
     state::Date,
@@ -20,7 +20,7 @@ use crate::compile::{self, Image};
 #[derive(Clone, Copy)]
 struct Kernel<'a> {
     lines: &'a [Line],
-    policies: &'a [Policy],
+    templates: &'a [Template],
 }
 
 impl policy::Image for Kernel<'_> {
@@ -31,16 +31,16 @@ impl policy::Image for Kernel<'_> {
         self.lines.get(index as usize)
     }
 
-    fn policy(&self, index: u32) -> Option<&Policy> {
-        self.policies.get(index as usize)
+    fn template(&self, index: u32) -> Option<&Template> {
+        self.templates.get(index as usize)
     }
 }
 
 /// What the driver answers to these bytes in one segment, or why it passes them on.
 pub(super) fn ask(image: &Image, date: &Date, payload: &[u8]) -> Result<Vec<u8>, Exit> {
-    let (lines, policies) = image.parts();
+    let (lines, templates) = image.parts();
     let mut head = read(payload)?;
-    let answer = policy::decide(Kernel { lines, policies }, &image.slot, &mut head)?;
+    let answer = policy::decide(Kernel { lines, templates }, &image.slot, &mut head)?;
     Ok(compile::render(image, &answer, &head, date))
 }
 

@@ -43,7 +43,8 @@ impl Seed {
     /// Programs with larger maps, where a policy does not fit into those that there are.
     pub fn larger_for(&self, image: &Image) -> Result<Option<Larger>, ProgramsError> {
         let Sizes { lines, policies, flows } = self.sizes;
-        if image.lines.len() <= lines as usize / 2 && image.policies.len() <= policies as usize / 2
+        if image.lines.len() <= lines as usize / 2
+            && image.summary.policies <= policies as usize / 2
         {
             return Ok(None);
         }

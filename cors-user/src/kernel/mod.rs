@@ -33,7 +33,7 @@ use aya::{
     maps::{Map, MapData},
 };
 use cors_common::{
-    policy::{Policy, image::Line},
+    policy::{Template, image::Line},
     state::State,
 };
 use thiserror::Error;
@@ -71,7 +71,7 @@ pub enum ProgramsError {
 /// Names of the maps that outlive the programs which they were made for, when larger ones follow.
 const LASTING: &[&str] = &["FLOWS", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
 /// Names of the maps that hold the policy.
-const OF_THE_POLICY: &[&str] = &["FACTS", "POLICIES"];
+const OF_THE_POLICY: &[&str] = &["FACTS", "TEMPLATES"];
 
 /// The loaded programs and their maps. Dropped, nothing of them is left in the kernel.
 pub struct Programs {
@@ -225,8 +225,9 @@ impl Arrays {
     fn take(ebpf: &mut Ebpf, sizes: Sizes, generation: u32) -> Result<Self, ProgramsError> {
         let state = Shared::map(&array(ebpf, "STATE")?, 1)?;
         let lines = Shared::<Line>::map(&array(ebpf, "FACTS")?, sizes.lines as usize)?;
-        let policies = Shared::<Policy>::map(&array(ebpf, "POLICIES")?, sizes.policies as usize)?;
-        Ok(Self { state, policies: Policies::new(lines, policies, generation) })
+        let templates = array(ebpf, "TEMPLATES")?;
+        let templates = Shared::<Template>::map(&templates, sizes.policies as usize)?;
+        Ok(Self { state, policies: Policies::new(lines, templates, generation) })
     }
 }
 

@@ -65,7 +65,7 @@ pub enum LoadError {
 pub struct Sizes {
     /// Lines of facts, for both generations together.
     pub lines: u32,
-    /// Policies, for both generations together.
+    /// Policies, for both generations together; a template for each.
     pub policies: u32,
     /// Connections that are remembered.
     pub flows: u32,
@@ -114,7 +114,7 @@ pub(super) fn open(
         .btf(Some(&btf))
         .verifier_log_level(log)
         .map_max_entries("FACTS", sizes.lines)
-        .map_max_entries("POLICIES", sizes.policies)
+        .map_max_entries("TEMPLATES", sizes.policies)
         .map_max_entries("TALLIES", sizes.policies)
         .map_max_entries("MEMO", memos())
         .map_max_entries("FLOWS", flows);

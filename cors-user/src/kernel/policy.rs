@@ -1,7 +1,7 @@
 //! The compiled policy in the maps: two halves, one in use, one free for the next generation.
 
 use cors_common::{
-    policy::{Policy, image::Line},
+    policy::{Template, image::Line},
     state::{Slot, Table},
 };
 use thiserror::Error;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::{object::Sizes, shared::Shared, state::StateWords, sys};
 use crate::compile::{Image, Limits};
 
-/// The most that the maps are made for, one generation: 128 MiB of facts, 16 MiB of policies.
+/// The most that the maps are made for, one generation: 128 MiB of lines, 16 MiB of templates.
 pub const LIMITS: Limits = Limits { lines: 1 << 21, policies: 1 << 14 };
 
 /// Lines that even the smallest policy gets, so that it can grow without a restart.
@@ -39,7 +39,7 @@ pub struct PolicyError {
 impl Sizes {
     /// Maps for this policy, with room for one twice as large.
     pub fn for_image(image: &Image) -> Self {
-        Self::for_limits(room(image.lines.len() * 2, image.policies.len()))
+        Self::for_limits(room(image.lines.len() * 2, image.summary.policies))
     }
 
     /// Maps in which two generations of this size find room.
@@ -60,11 +60,11 @@ fn room(lines: usize, policies: usize) -> Limits {
     }
 }
 
-/// The maps `FACTS` and `POLICIES`.
+/// The maps `FACTS` and `TEMPLATES`.
 #[derive(Debug)]
 pub(super) struct Policies {
     lines: Shared<Line>,
-    entries: Shared<Policy>,
+    templates: Shared<Template>,
     generation: u32,
     /// Lines and policies of the generation that is in use.
     used: [usize; 2],
@@ -82,8 +82,12 @@ pub struct Prepared {
 
 impl Policies {
     /// `generation` is the number of the last one before these maps.
-    pub(super) const fn new(lines: Shared<Line>, entries: Shared<Policy>, generation: u32) -> Self {
-        Self { lines, entries, generation, used: [0; 2] }
+    pub(super) const fn new(
+        lines: Shared<Line>,
+        templates: Shared<Template>,
+        generation: u32,
+    ) -> Self {
+        Self { lines, templates, generation, used: [0; 2] }
     }
 
     /// The number of the generation that was activated last; 0: none.
@@ -93,13 +97,13 @@ impl Policies {
 
     /// How many policies one generation may have.
     pub(super) const fn room(&self) -> usize {
-        self.entries.len() / 2
+        self.templates.len() / 2
     }
 
     /// Of lines and of policies: how many are used, and how many one generation may have.
     pub(super) const fn fill(&self) -> [(usize, usize); 2] {
         let [lines, policies] = self.used;
-        [(lines, self.lines.len() / 2), (policies, self.entries.len() / 2)]
+        [(lines, self.lines.len() / 2), (policies, self.templates.len() / 2)]
     }
 
     /// Writes the image into the half that is not in use; which one is, `active` says.
@@ -110,9 +114,9 @@ impl Policies {
     ) -> Result<Prepared, PolicyError> {
         let room = Limits {
             lines: (self.lines.len() / 2) as u32,
-            policies: (self.entries.len() / 2) as u32,
+            policies: (self.templates.len() / 2) as u32,
         };
-        let (lines, policies) = (image.lines.len(), image.policies.len());
+        let (lines, policies) = (image.lines.len(), image.summary.policies);
         if lines > room.lines as usize || policies > room.policies as usize {
             return Err(PolicyError { lines, policies, room });
         }
@@ -124,10 +128,10 @@ impl Policies {
         let half = active.map_or(0, |active| active ^ 1);
         let slot = slot(half as u32, self.generation + 1, room, &image.slot);
         for (i, line) in image.lines.iter().enumerate() {
-            self.lines.store(slot.scopes.base as usize + i, line);
+            self.lines.store(slot.policies as usize + i, line);
         }
-        for (i, policy) in image.policies.iter().enumerate() {
-            self.entries.store(slot.policy_base as usize + i, policy);
+        for (i, template) in image.templates.iter().enumerate() {
+            self.templates.store(slot.policy_base as usize + i, template);
         }
         Ok(Prepared { half, slot, used: [lines, policies] })
     }
@@ -152,6 +156,7 @@ const fn slot(half: u32, generation: u32, room: Limits, image: &Slot) -> Slot {
         scopes: moved(&image.scopes, half * room.lines),
         origins: moved(&image.origins, half * room.lines),
         policy_base: image.policy_base + half * room.policies,
+        policies: image.policies + half * room.lines,
         ..*image
     }
 }
@@ -181,15 +186,15 @@ mod tests {
     #[test]
     fn a_slot_points_into_its_half() {
         let room = Limits { lines: 4096, policies: 64 };
-        let table = |base, mask, seed| Table { base, mask, seed };
-        let (scopes, origins) = (table(0, 15, 3), table(16, 31, 4));
+        let table = |base, lines| Table { base, lines, buckets: 3, seed: 4 };
+        let (scopes, origins) = (table(5, 15), table(21, 31));
         let image = Slot { scopes, origins, ..bytemuck::Zeroable::zeroed() };
         let first = slot(0, 1, room, &image);
-        assert_eq!((first.generation, first.policy_base), (1, 0));
+        assert_eq!((first.generation, first.policy_base, first.policies), (1, 0, 0));
         assert_eq!((first.scopes, first.origins), (scopes, origins));
         let second = slot(1, 2, room, &image);
-        assert_eq!((second.generation, second.policy_base), (2, 64));
-        let expected = (table(4096, 15, 3), table(4096 + 16, 31, 4));
+        assert_eq!((second.generation, second.policy_base, second.policies), (2, 64, 4096));
+        let expected = (table(4096 + 5, 15), table(4096 + 21, 31));
         assert_eq!((second.scopes, second.origins), expected);
     }
 }

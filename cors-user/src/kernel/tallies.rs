@@ -1,6 +1,6 @@
 //! What was counted for each policy, by its name, over all generations.
 //!
-//! The programs count in the places that a policy has in the map `POLICIES`. A place that gets
+//! The programs count in the place that a policy has in its file, in one half of the map. A place that gets
 //! another policy keeps its counters: what they said when it did is taken off from then on, so
 //! nothing is lost and no counter goes backwards.
 

@@ -11,6 +11,7 @@
 //! | `asked` | which methods and headers are allowed? |
 //! | `replies` | what are the answer's bytes? |
 //! | `judged` | does a browser take what is answered, and would it take nothing else? |
+//! | `lines` | how much of a large policy does one request read? |
 //! | `slow_path` | does the slow path say the same, of every request of all the others? |
 //! | `agreement` | does the engine agree with plain string code (`plain`) on random requests? |
 
@@ -22,6 +23,7 @@ mod bytes;
 mod field;
 mod grammar;
 mod judged;
+mod lines;
 mod origins;
 mod plain;
 mod replies;
