@@ -12,7 +12,7 @@ use cors_common::{
     state::{Slot, State},
     tally,
     tcp::{
-        flow::Flow,
+        flow::{Flow, change},
         measure::measure,
         step::step,
         verdict::{Ask, Change},
@@ -26,7 +26,7 @@ use crate::{
     exit,
     frame::{Packet as _, XdpFrame},
     global,
-    maps::{FLOWS, PROTECTED, SCRATCH, Scratch, TALLIES},
+    maps::{CHANGES, FLOWS, PROTECTED, SCRATCH, Scratch, TALLIES},
     stage::{Done, done, result},
     trace::tell,
     transmit::transmit,
@@ -226,11 +226,24 @@ fn put(entry: Option<*mut Flow>, scratch: &Scratch) -> Result<(), Exit> {
         return Ok(());
     }
     // The reply is written by now: without an entry it must not leave.
-    FLOWS.insert(scratch.segment.tuple, flow, 0).map_err(|_| Exit::Broken)
+    FLOWS.insert(scratch.segment.tuple, flow, 0).map_err(|_| Exit::Broken)?;
+    changed(change::ADDED);
+    Ok(())
 }
 
 #[inline(always)]
 fn forget(scratch: &Scratch) {
     // Where the entry is gone already, somebody else forgot it.
-    let _ = FLOWS.remove(scratch.segment.tuple);
+    if FLOWS.remove(scratch.segment.tuple).is_ok() {
+        changed(change::REMOVED);
+    }
+}
+
+#[inline(always)]
+fn changed(change: u32) {
+    if let Some(counter) = CHANGES.get_ptr_mut(change) {
+        // SAFETY: the entry is this CPU's own, and programs of one CPU do not interrupt each
+        // other inside this read and write.
+        unsafe { *counter += 1 };
+    }
 }

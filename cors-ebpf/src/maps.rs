@@ -12,7 +12,7 @@ use cors_common::{
     state::{Slot, State},
     tally::Tally,
     tcp::{
-        flow::Flow,
+        flow::{Flow, change},
         recent::{Recent, SLOTS},
         verdict::Verdict,
     },
@@ -43,6 +43,10 @@ pub(crate) static TEMPLATES: Array<Template, 16, { BPF_F_MMAPABLE as usize }> = 
 /// Connections on which a preflight was answered. The least recently used one goes first.
 #[btf_map]
 pub(crate) static FLOWS: LruHashMap<Tuple, Flow, 65536> = LruHashMap::new();
+
+/// How many entries were added there, and how many removed.
+#[btf_map]
+pub(crate) static CHANGES: PerCpuArray<u64, { change::COUNT }> = PerCpuArray::new();
 
 /// Protected sockets.
 #[btf_map]

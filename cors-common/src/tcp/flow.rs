@@ -2,6 +2,21 @@
 
 use crate::wire::options::Negotiated;
 
+/// Changes whenever what an entry holds does, or what that means: an agent takes over the entries of
+/// one before it that has the same.
+pub const LAYOUT: u32 = 1;
+
+/// Entries of the map `CHANGES`, which say what became of entries of the flow map: those that were
+/// added and not removed are there, or were evicted.
+pub mod change {
+    /// An entry was added.
+    pub const ADDED: u32 = 0;
+    /// An entry was removed.
+    pub const REMOVED: u32 = 1;
+    /// How many of these there are.
+    pub const COUNT: usize = 2;
+}
+
 /// Where a connection stands.
 ///
 /// Kept as a number in the map; a number that is none of these is treated like a missing entry.

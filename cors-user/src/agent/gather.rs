@@ -68,6 +68,7 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         protected: programs.protected().iter().map(ToString::to_string).collect(),
         tracers: agent.tracing.listeners() as u64,
         flows,
+        flows_evicted: programs.evicted()?,
         maps,
         counters: names.zip(programs.counters()?).collect(),
         by_policy: by_policy(agent)?,

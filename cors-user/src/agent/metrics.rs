@@ -171,7 +171,10 @@ impl Snapshot {
         for map in &self.0.maps {
             gauge.encode_family(&[("map", map.name.as_str())])?.encode_gauge(&map.room)?;
         }
-        Ok(())
+        let help = "Entries that were forgotten because there were too many; of connections, whose \
+                    next segment is then reset.";
+        let mut counter = to.encode_descriptor("map_evictions", help, None, MetricType::Counter)?;
+        count_one(&mut counter, &[("map", "flows")], self.0.flows_evicted)
     }
 }
 

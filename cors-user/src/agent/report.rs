@@ -24,12 +24,13 @@ pub fn human(status: &Status, all: bool) -> String {
          start       {}\n\
          policy      generation {generation}: {}, {}, from {source} ({digest})\n\
          reload      {}\n\
-         flows       {flows}\n",
+         flows       {flows}{}\n",
         duration(*uptime_seconds),
         steps(startup),
         count(*policies, "policy", "policies"),
         count(*origins, "origin", "origins"),
         reload(status),
+        evicted(status.flows_evicted),
     );
     if let Some(idle) = &status.idle {
         let _ = writeln!(text, "idle        {idle}: everything passes");
@@ -54,6 +55,14 @@ pub fn human(status: &Status, all: bool) -> String {
         }
     }
     text
+}
+
+/// Said where it has happened.
+fn evicted(connections: u64) -> String {
+    if connections == 0 {
+        return String::new();
+    }
+    format!(", and {connections} forgotten because there were too many")
 }
 
 /// What the last reload came to.
@@ -222,6 +231,7 @@ mod tests {
             protected: vec!["10.0.0.1:80".to_owned()],
             maps: vec![Map { name: "flows".to_owned(), entries: 3, room: 262_144 }],
             flows: 3,
+            flows_evicted: 0,
             counters: counters.map(|(name, total)| (name.to_owned(), total)).into(),
             tracers: 0,
             by_policy: [("api", [5, 1, 0]), ("files", [0, 0, 0])].map(counted).into(),
@@ -268,6 +278,8 @@ policies
     #[test]
     fn what_is_zero_or_missing() {
         assert!(human(&status(), true).contains("\n  flags               0  Flags that"));
+        let text = human(&Status { flows_evicted: 7, ..status() }, false);
+        assert!(text.contains("\nflows       3, and 7 forgotten because"), "{text}");
         let nothing = BTreeMap::new();
         let by_policy = BTreeMap::new();
         let nothing = Status { counters: nothing, by_policy, measure: true, ..status() };

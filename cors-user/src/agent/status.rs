@@ -44,6 +44,10 @@ pub struct Status {
     pub maps: Vec<Map>,
     /// Connections that are remembered.
     pub flows: u64,
+    /// Connections that were forgotten since the table was made because there were too many: their
+    /// next segment is reset.
+    #[serde(default)]
+    pub flows_evicted: u64,
     /// The total of every counter, by the name of the exit that it counts.
     pub counters: BTreeMap<String, u64>,
     /// What the driver counted for each policy since the agent was started, by its name and by the

@@ -38,10 +38,6 @@ impl Descriptors {
         self.0.iter().map(|(name, fd)| (*name, fd.as_fd()))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Puts these maps in the place of the object's own, whose programs must not be loaded yet.
     ///
     /// A program's instructions name a map by its descriptor, and the kernel looks what that is

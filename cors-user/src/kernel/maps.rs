@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use aya::{
@@ -12,7 +13,7 @@ use aya::{
 };
 use cors_common::{
     exit::Exit,
-    tcp::flow::Flow,
+    tcp::flow::{Flow, change},
     wire::{
         link::{Interface, Vlan},
         segment::{Address, Endpoint, Tuple},
@@ -249,23 +250,42 @@ impl Counters {
     }
 }
 
-/// The map `FLOWS`.
-#[derive(Debug)]
-pub(super) struct Flows(MapData);
+/// The maps `FLOWS` and `CHANGES`.
+pub(super) struct Flows {
+    entries: MapData,
+    changes: PerCpuArray<MapData, u64>,
+    /// The most that were found to be evicted.
+    evicted: AtomicU64,
+}
 
 impl Flows {
     const NAME: &str = "FLOWS";
 
-    pub(super) fn new(map: Map) -> Result<Self, MapsError> {
-        match map {
-            Map::LruHashMap(data) => Ok(Self(data)),
-            _ => Err(named(Self::NAME)(MapError::InvalidMapType { map_type: 0 })),
-        }
+    pub(super) fn new(entries: Map, changes: Map) -> Result<Self, MapsError> {
+        let Map::LruHashMap(entries) = entries else {
+            return Err(named(Self::NAME)(MapError::InvalidMapType { map_type: 0 }));
+        };
+        let changes = changes.try_into().map_err(named("CHANGES"))?;
+        Ok(Self { entries, changes, evicted: AtomicU64::new(0) })
     }
 
-    /// How many connections are remembered.
-    pub(super) fn count(&self) -> Result<u64, MapsError> {
-        sys::count(self.0.fd().as_fd(), size_of::<Tuple>(), size_of::<Flow>())
+    /// How many connections are remembered, and how many were evicted since the table was made: the
+    /// kernel does not say so, but what was added and not removed is either there or was evicted. Two
+    /// CPUs that add the same entry at the same time are one eviction too many.
+    pub(super) fn count(&self) -> Result<(u64, u64), MapsError> {
+        let total = |change| {
+            let values = self.changes.get(&change, 0).map_err(named("CHANGES"))?;
+            Ok::<u64, MapsError>(values.iter().sum())
+        };
+        // In this order what happens meanwhile is never taken for an eviction.
+        let (added, removed) = (total(change::ADDED)?, total(change::REMOVED)?);
+        let entries = self.entries()?;
+        let evicted = added.saturating_sub(removed.saturating_add(entries));
+        Ok((entries, self.evicted.fetch_max(evicted, Ordering::Relaxed).max(evicted)))
+    }
+
+    fn entries(&self) -> Result<u64, MapsError> {
+        sys::count(self.entries.fd().as_fd(), size_of::<Tuple>(), size_of::<Flow>())
             .map_err(|error| named(Self::NAME)(MapError::IoError(error)))
     }
 }

@@ -69,7 +69,7 @@ pub enum ProgramsError {
 }
 
 /// Names of the maps that outlive the programs which they were made for, when larger ones follow.
-const LASTING: &[&str] = &["FLOWS", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
+const LASTING: &[&str] = &["FLOWS", "CHANGES", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
 /// Names of the maps that hold the policy.
 const OF_THE_POLICY: &[&str] = &["FACTS", "TEMPLATES"];
 
@@ -106,10 +106,8 @@ impl Programs {
         // this size is megabytes.
         let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &kept)?;
         let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
-        if let Some(pins) = &pins
-            && kept.is_empty()
-        {
-            pins.keep(&descriptors)?;
+        if let Some(pins) = &pins {
+            pins.keep(&descriptors, &kept)?;
         }
         let Arrays { state, policies } = Arrays::take(&mut ebpf, sizes, 0)?;
         Ok(Self {
@@ -120,7 +118,7 @@ impl Programs {
             policies,
             counters: Counters::new(take(&mut ebpf, "COUNTERS")?)?,
             tallies: Tallies::new(Places::new(take(&mut ebpf, "TALLIES")?)?),
-            flows: Flows::new(take(&mut ebpf, "FLOWS")?)?,
+            flows: Flows::new(take(&mut ebpf, "FLOWS")?, take(&mut ebpf, "CHANGES")?)?,
             descriptors,
             sizes,
             pins,
@@ -211,7 +209,12 @@ impl Programs {
 
     /// How many connections are remembered.
     pub fn flows(&self) -> Result<u64, MapsError> {
-        self.flows.count()
+        Ok(self.flows.count()?.0)
+    }
+
+    /// How many connections were forgotten because there were too many, since the table was made.
+    pub fn evicted(&self) -> Result<u64, MapsError> {
+        Ok(self.flows.count()?.1)
     }
 }
 

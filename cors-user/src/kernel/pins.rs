@@ -5,13 +5,17 @@
 //! DIR/keys                        the cookie secret, readable to every version
 //! DIR/links/INDEX-edge-native     a link, by interface, program and mode
 //! DIR/links/INDEX-handover
-//! DIR/maps-LAYOUT/FLOWS …         maps, by a digest of all that their layout follows from
+//! DIR/flows-LAYOUT/FLOWS …        connections, by a digest of what their layout follows from
+//! DIR/counters-LAYOUT/COUNTERS    counters, likewise
+//! DIR/host-LAYOUT/PROTECTED …     what is known of the host, likewise
 //! ```
 //!
-//! (A bpffs reserves names with a dot.) An agent that finds maps of its own layout loads its programs with these. Of another layout it
-//! takes the secret alone: then handshakes that were made are still good, and connections on which
-//! something was answered are not. Either way its programs get into the place of those that are
-//! attached by one update of each link, and not a packet meets neither.
+//! (A bpffs reserves names with a dot.) An agent loads its programs with those maps that have the
+//! layout it knows, and makes the others anew: a build with another reason to count has new counters,
+//! and the connections go on. Only where their own layout is another one, connections on which something
+//! was answered are lost; handshakes are still good, by the secret. Either way its programs get
+//! into the place of those that are attached by one update of each link, and not a packet meets
+//! neither.
 
 use std::{
     ffi::CString,
@@ -29,7 +33,7 @@ use cors_common::{
     exit::Exit,
     siphash::siphash24,
     state::ABI,
-    tcp::flow::Flow,
+    tcp::flow::{Flow, LAYOUT},
     wire::{
         link::{Interface, Vlan},
         segment::{Endpoint, Tuple},
@@ -39,7 +43,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use thiserror::Error;
 use tracing::warn;
 
-use super::{LASTING, attach::Mode, descriptors::Descriptors, sys};
+use super::{attach::Mode, descriptors::Descriptors, sys};
 
 /// Why nothing can be kept.
 #[derive(Debug, Error)]
@@ -82,7 +86,8 @@ impl Pins {
     /// Makes the directory where it is not there yet.
     pub fn open(directory: &Path) -> Result<Self, PinsError> {
         let pins = Self { directory: directory.to_owned() };
-        for path in [directory.to_owned(), pins.links(), pins.maps()] {
+        let groups = GROUPS.iter().map(|group| pins.maps(group));
+        for path in [directory.to_owned(), pins.links()].into_iter().chain(groups) {
             make(&path)?;
         }
         match statfs(directory) {
@@ -112,24 +117,32 @@ impl Pins {
         Ok(new)
     }
 
-    /// The maps that an agent of the same layout has left, if it has.
+    /// The maps that an agent before this one has left, as far as they have this one's layout.
     pub(super) fn descriptors(&self) -> Descriptors {
-        let open = |map: &&'static str| {
-            let path = name(&self.maps().join(map)).ok()?;
-            Some((*map, sys::get(&path).ok()?))
-        };
-        let maps: Vec<_> = LASTING.iter().filter_map(open).collect();
-        // All of them or none: they belong together.
-        if maps.len() == LASTING.len() { Descriptors::from(maps) } else { Descriptors::default() }
+        let kept = GROUPS.iter().filter_map(|group| {
+            let open = |map: &&'static str| {
+                let path = name(&self.maps(group).join(map)).ok()?;
+                Some((*map, sys::get(&path).ok()?))
+            };
+            // All of them or none: they belong together.
+            group.maps.iter().map(open).collect::<Option<Vec<_>>>()
+        });
+        Descriptors::from(kept.flatten().collect::<Vec<_>>())
     }
 
-    /// Keeps these maps.
-    pub(super) fn keep(&self, maps: &Descriptors) -> Result<(), PinsError> {
-        for (map, fd) in maps.iter().filter(|(map, _)| LASTING.contains(map)) {
-            let path = self.maps().join(map);
-            // One that was left alone by an agent which was interrupted here.
-            remove(&path)?;
-            sys::pin(fd, &name(&path)?).map_err(used(&path))?;
+    /// Keeps these maps, but for those that are kept already.
+    pub(super) fn keep(&self, maps: &Descriptors, kept: &Descriptors) -> Result<(), PinsError> {
+        for group in GROUPS {
+            let of_the_group = |name: &str| group.maps.contains(&name);
+            if kept.iter().any(|(map, _)| of_the_group(map)) {
+                continue;
+            }
+            for (map, fd) in maps.iter().filter(|(map, _)| of_the_group(map)) {
+                let path = self.maps(group).join(map);
+                // One that was left alone by an agent which was interrupted here.
+                remove(&path)?;
+                sys::pin(fd, &name(&path)?).map_err(used(&path))?;
+            }
         }
         Ok(())
     }
@@ -175,8 +188,9 @@ impl Pins {
             }
         }
         for entry in entries(&self.directory) {
-            let name = entry.file_name();
-            if name.as_bytes().starts_with(b"maps-") && entry.path() != self.maps() {
+            let path = entry.path();
+            let ours = GROUPS.iter().any(|group| path == self.maps(group));
+            if !ours && path != self.links() && path.is_dir() {
                 // What is in use by programs that are still attached stays in memory.
                 if let Err(error) = fs::remove_dir_all(entry.path()) {
                     warn!("{} cannot be removed: {error}", entry.path().display());
@@ -213,8 +227,9 @@ impl Pins {
         self.directory.join("links")
     }
 
-    fn maps(&self) -> PathBuf {
-        self.directory.join(format!("maps-{:016x}", layout()))
+    fn maps(&self, group: &Group) -> PathBuf {
+        let layout = digest(&(group.layout)());
+        self.directory.join(format!("{}-{layout:016x}", group.name))
     }
 
     fn link_path(&self, index: u32, place: Place) -> PathBuf {
@@ -225,17 +240,37 @@ impl Pins {
     }
 }
 
-/// A digest of what the layout of the lasting maps follows from, and the meaning of what is in them.
-fn layout() -> u64 {
-    let sizes = [
-        size_of::<Tuple>(),
-        size_of::<Flow>(),
-        size_of::<Endpoint>(),
-        size_of::<Interface>(),
-        size_of::<Vlan>(),
-    ];
-    let counters: Vec<_> = Exit::ALL.iter().map(|exit| exit.name()).collect();
-    let text = format!("{ABI} {sizes:?} {}", counters.join(","));
+/// Maps that are of use together alone, and whose layouts change together.
+struct Group {
+    name: &'static str,
+    maps: &'static [&'static str],
+    /// What the layout follows from, and the meaning of what is in them.
+    layout: fn() -> String,
+}
+
+/// All of [`super::LASTING`].
+const GROUPS: &[Group] = &[
+    Group {
+        name: "flows",
+        maps: &["FLOWS", "CHANGES"],
+        layout: || format!("{LAYOUT} {} {}", size_of::<Tuple>(), size_of::<Flow>()),
+    },
+    Group {
+        name: "counters",
+        maps: &["COUNTERS"],
+        layout: || Exit::ALL.iter().map(|exit| exit.name()).collect::<Vec<_>>().join(","),
+    },
+    Group {
+        name: "host",
+        maps: &["PROTECTED", "INTERFACES", "VLANS"],
+        layout: || {
+            let sizes = [size_of::<Endpoint>(), size_of::<Interface>(), size_of::<Vlan>()];
+            format!("{ABI} {sizes:?}")
+        },
+    },
+];
+
+fn digest(text: &str) -> u64 {
     text.bytes().fold(0, |digest, byte| siphash24(&[digest, 0], &[u64::from(byte)]))
 }
 
@@ -260,4 +295,25 @@ fn name(path: &Path) -> Result<CString, PinsError> {
 
 fn used(path: &Path) -> impl Fn(io::Error) -> PinsError {
     move |source| PinsError::Use { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{super::LASTING, *};
+
+    #[test]
+    fn each_map_is_in_one_group() {
+        let grouped: Vec<_> = GROUPS.iter().flat_map(|group| group.maps.iter().copied()).collect();
+        let once: BTreeSet<_> = grouped.iter().copied().collect();
+        assert_eq!(once, LASTING.iter().copied().collect());
+        assert_eq!(grouped.len(), LASTING.len());
+    }
+
+    #[test]
+    fn layouts_that_differ_in_anything_have_other_names() {
+        assert_ne!(digest("1 40 24"), digest("2 40 24"));
+        assert_ne!(digest("1 40 24"), digest("14 0 24"));
+    }
 }
