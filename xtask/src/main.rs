@@ -11,6 +11,7 @@ mod deb;
 mod demo;
 mod deny;
 mod setup;
+mod soak;
 mod test;
 
 #[derive(Parser)]
@@ -28,6 +29,8 @@ enum Verb {
     Demo(demo::Options),
     /// Run every test there is, end-to-end ones included (needs root)
     Test(test::Options),
+    /// Let real TCP clients talk to the driver's decisions over a simulated bad network
+    Soak(soak::Options),
     /// Look at the licences and sources of everything that is depended on
     Deny(deny::Options),
     /// Make the Debian package
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Setup(options) => setup::run(&options),
         Verb::Demo(options) => demo::run(&options),
         Verb::Test(options) => test::run(&options),
+        Verb::Soak(options) => soak::run(&options),
         Verb::Deny(options) => deny::run_verb(&options),
         Verb::Deb(options) => deb::run_verb(&options),
         Verb::Bench(options) => bench::run(&options),

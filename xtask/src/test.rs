@@ -17,6 +17,7 @@ use crate::{
     deb,
     setup::{self, Purpose},
     shell::{agent, build_agent, cargo, is_root, say, workspace},
+    soak,
 };
 
 #[derive(Args)]
@@ -36,7 +37,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     build_agent()?;
     let package = deb::build(true)?;
     let start = Instant::now();
-    let tally = cargo_test(options.filter.as_deref(), &package)?;
+    let mut tally = cargo_test(options.filter.as_deref(), &package)?;
+    // One test more to whoever counts; a filter is about names, and it has none.
+    if options.filter.is_none() {
+        let passed = soak::share()?;
+        tally.passed += u64::from(passed);
+        tally.failed += u64::from(!passed);
+    }
     println!("\n{}", tally.closing_line(start.elapsed()));
     if tally.failed > 0 {
         std::process::exit(1);
