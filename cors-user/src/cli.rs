@@ -73,6 +73,11 @@ pub(crate) struct Run {
     /// Load the policy file anew whenever it changes
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Where an agent with this runtime directory is running, take its place without a gap: have its
+    /// listening sockets, and with the same --pin its programs, and when all is ready tell it to end,
+    /// which it does when its connections have got their next response, or after its --drain
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// At the end, begin no connection and wait so long for the next request of those that are
     /// open, which hands them over; fractions are allowed, 0 ends at once, as a second signal does
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]

@@ -29,6 +29,7 @@ use cors_user::{
     compile,
     config::{self, Loaded},
     kernel::policy::LIMITS,
+    proxy::Sockets,
 };
 use serde::Serialize;
 
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Run) -> Result<ExitCode> {
-    let Run { config: path, interface, xdp, measure, runtime_dir, pin, watch, drain } = arguments;
+    let Run { config: path, interface, xdp, measure, runtime_dir, pin, watch, drain, replace } =
+        arguments;
     let mut stopwatch = Stopwatch::start();
     let Loaded { source, checked } = config::load(&path)?;
     let colour = io::stderr().is_terminal();
@@ -89,6 +91,8 @@ fn run(arguments: Run) -> Result<ExitCode> {
         drain,
         pin,
         follow: watch,
+        replace,
+        sockets: Sockets::of_the_manager(),
         file_us: stopwatch.lap(),
     };
     // The agent itself has little to do; a proxy has, and takes every processor that there is.

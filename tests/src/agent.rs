@@ -2,14 +2,22 @@
 
 use std::{
     env,
+    fmt::Write as _,
     fs::{self, File},
-    os::unix::fs::chown,
+    net::TcpListener,
+    os::{
+        fd::{AsRawFd as _, RawFd},
+        unix::fs::chown,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::signal::Signal,
+};
 use serde_json::Value;
 
 use crate::{
@@ -40,6 +48,7 @@ pub struct Setup<'a> {
     program: Option<PathBuf>,
     log_format: &'a str,
     environment: Vec<(&'a str, String)>,
+    sockets: Vec<RawFd>,
 }
 
 /// What the agent may do. The names of capabilities are those of setpriv(1).
@@ -72,6 +81,7 @@ impl<'a> Setup<'a> {
             program: None,
             log_format: "text",
             environment: Vec::new(),
+            sockets: Vec::new(),
         }
     }
 
@@ -86,6 +96,15 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn environment(mut self, name: &'a str, value: impl Into<String>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// With a listening socket, given as a service manager would.
+    #[must_use]
+    pub fn socket(mut self, socket: &TcpListener) -> Self {
+        // Every child has it from now on; whoever is not told of it leaves it alone.
+        fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("let children have it");
+        self.sockets.push(socket.as_raw_fd());
         self
     }
 
@@ -171,6 +190,27 @@ impl<'a> Setup<'a> {
         agent
     }
 
+    /// Starts it in the place of one that is running, with that one's files, and waits until that one
+    /// has ended.
+    pub fn replace(self, agent: &mut Agent) {
+        let scratch = &agent.scratch;
+        fs::rename(scratch.path("log"), scratch.path("log.old")).expect("rename the log");
+        let mut command = self.argument("--replace").command(scratch);
+        let log = File::create(scratch.path("log")).expect("make a log file");
+        command.stdout(log.try_clone().expect("share the log file")).stderr(log);
+        let mut process = agent.host.spawn(command);
+        let pid = process.pid().as_raw();
+        eventually("the agent is in the other's place", || {
+            if let Some(status) = process.ended() {
+                panic!("the agent ended: {status}\n{}", agent.log());
+            }
+            (agent.try_status()?["pid"] == pid).then_some(())
+        });
+        let mut old = agent.process.replace(process).expect("a running agent");
+        let status = eventually("the other ends", || old.ended());
+        assert!(status.success(), "{status}\n{}", agent.scratch.read("log.old"));
+    }
+
     /// Starts it where it is expected to refuse. Returns its exit code and what it says.
     pub fn refuse(self) -> (i32, String) {
         let scratch = Scratch::new("agent");
@@ -208,6 +248,9 @@ impl<'a> Setup<'a> {
                 command
             }
         };
+        if !self.sockets.is_empty() {
+            command = self.given(&command);
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["--log-format", self.log_format]);
         command.args(["run", "--xdp", self.xdp, "--drain", self.drain]).arg("--config").arg(config);
@@ -217,6 +260,21 @@ impl<'a> Setup<'a> {
         }
         command.args(&self.more);
         command
+    }
+}
+
+impl Setup<'_> {
+    /// The command with the sockets as its first descriptors behind the standard ones.
+    fn given(&self, command: &Command) -> Command {
+        let mut script = String::new();
+        for (number, socket) in (3..).zip(&self.sockets) {
+            write!(script, "exec {number}<&{socket}; ").expect("a string");
+        }
+        let count = self.sockets.len();
+        write!(script, "LISTEN_FDS={count} LISTEN_PID=$$ exec \"$@\"").expect("a string");
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
+        shell
     }
 }
 

@@ -71,11 +71,11 @@ fn what_is_in_it() {
     }
     // Exactly what the agent needs, here and for Kubernetes.
     let unit = unit(scratch.dir());
-    let needed = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
+    let needed = "CAP_BPF CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_PERFMON";
     assert_eq!(unit["AmbientCapabilities"], [needed]);
     assert_eq!(unit["CapabilityBoundingSet"], [needed]);
     let manifest = scratch.read("usr/share/doc/cors-edge/kubernetes/daemonset.yaml");
-    assert!(manifest.contains("drop: [ALL], add: [BPF, NET_ADMIN, PERFMON]"));
+    assert!(manifest.contains("drop: [ALL], add: [BPF, NET_ADMIN, NET_BIND_SERVICE, PERFMON]"));
     assert!(scratch.read("usr/lib/sysusers.d/cors-edge.conf").starts_with("u cors-edge "));
     // The policy of the manifest is a valid one.
     let (_, text) = manifest.split_once("policy.toml: |\n").expect("a policy");
@@ -94,7 +94,7 @@ fn what_is_in_it() {
         .expect("run systemd-analyze");
     let said = String::from_utf8_lossy(&output.stdout);
     let level = said.lines().find(|line| line.contains("Overall exposure level"));
-    assert!(level.is_some_and(|level| level.contains(": 1.8 OK")), "{level:?}");
+    assert!(level.is_some_and(|level| level.contains(": 1.9 OK")), "{level:?}");
 }
 
 /// A root directory in the server's mount namespace: this machine's, with the package unpacked over

@@ -10,7 +10,7 @@
 //! Nothing can be changed here. What is told comes from the main loop, by the same requests as on
 //! the agent's socket.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -21,10 +21,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
@@ -34,16 +36,18 @@ use super::{
     metrics,
     protocol::{Answer, Request},
 };
-use crate::config::model::Admin;
+use crate::{config::model::Admin, proxy::Sockets};
 
 /// Why nobody can watch.
 #[derive(Debug, Error)]
 #[error("the admin address {address} cannot be used: {source}; set another `listen` in [admin]")]
 pub struct AdminError {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     source: io::Error,
 }
 
+/// So many connections may wait.
+const BACKLOG: i32 = 128;
 /// So many connections are served at a time.
 const CONNECTIONS: usize = 32;
 /// For how long somebody may take to ask.
@@ -51,26 +55,44 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long the main loop may take to answer before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(3);
 
-/// Begins to listen where that is wanted, and serves until the runtime ends.
-pub(super) async fn start(admin: Admin, asker: Asker) -> Result<(), AdminError> {
+/// Begins to listen where that is wanted, on a socket that is there already if there is one. Returns what
+/// serves there, and another descriptor of the socket.
+pub(super) fn start(
+    admin: Admin,
+    asker: Asker,
+    there: &mut Sockets,
+) -> Result<Option<(JoinHandle<()>, OwnedFd)>, AdminError> {
     let address = match admin {
-        Admin::Off => return Ok(()),
+        Admin::Off => return Ok(None),
         Admin::Usual => Admin::USUAL,
         Admin::At(address) => address,
     };
-    match TcpListener::bind(address).await {
-        Ok(listener) => {
+    let socket = there.take(address).map_or_else(|| bind(address), Ok);
+    let listen = |socket: std::net::TcpListener| {
+        socket.set_nonblocking(true)?;
+        Ok((TcpListener::from_std(socket.try_clone()?)?, socket.into()))
+    };
+    match socket.and_then(listen) {
+        Ok((listener, socket)) => {
             info!("metrics and health are told at http://{address}/");
-            tokio::spawn(accept(listener, asker));
-            Ok(())
+            Ok(Some((tokio::spawn(accept(listener, asker)), socket)))
         }
         // Nobody asked for this address, and another agent may be there.
         Err(error) if admin == Admin::Usual => {
             warn!("metrics and health are told nowhere: {address}: {error}");
-            Ok(())
+            Ok(None)
         }
         Err(source) => Err(AdminError { address, source }),
     }
+}
+
+/// As tokio would; in a restart the address may have connections that are not quite over.
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 async fn accept(listener: TcpListener, asker: Asker) {

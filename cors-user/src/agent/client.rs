@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     directory::SOCKET,
     protocol::{Answer, Request},
+    rights::receive,
 };
 
 /// Why there is no answer.
@@ -62,6 +63,30 @@ pub fn ask(directory: &Path, request: &Request) -> Result<Answer, ClientError> {
     };
     let document = ask().map_err(|source: io::Error| failed(directory, source))?;
     read(&document)
+}
+
+/// The listening sockets of the agent with this runtime directory.
+pub(super) fn sockets(directory: &Path) -> Result<Vec<OwnedFd>, ClientError> {
+    let mut line = serde_json::to_string(&Request::Sockets)?;
+    line.push('\n');
+    let (mut document, mut sockets) = (Vec::new(), Vec::new());
+    let mut ask = || {
+        let mut connection = UnixStream::connect(directory.join(SOCKET))?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.write_all(line.as_bytes())?;
+        let mut bytes = [0; 4096];
+        loop {
+            match receive(&connection, &mut bytes, &mut sockets)? {
+                0 => return Ok(()),
+                read => document.extend_from_slice(&bytes[..read]),
+            }
+        }
+    };
+    ask().map_err(|source: io::Error| failed(directory, source))?;
+    match read(&String::from_utf8_lossy(&document))? {
+        Answer::Sockets(count) if count == sockets.len() => Ok(sockets),
+        _ => Err(ClientError::Agent("not all of its sockets come over".to_owned())),
+    }
 }
 
 fn failed(directory: &Path, source: io::Error) -> ClientError {

@@ -3,11 +3,11 @@
 //! Each connection is a task of its own, so that whoever is slow keeps nobody waiting; what the
 //! agent does is done in its main loop alone.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::AsFd, time::Duration};
 
 use thiserror::Error;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::UnixStream,
     select,
     sync::{mpsc, oneshot},
@@ -17,6 +17,8 @@ use tracing::debug;
 
 use super::{
     protocol::{Answer, Request},
+    rights::{MOST, send},
+    succession::Estate,
     traces::{Heard, Listener, WAITING},
 };
 
@@ -38,6 +40,7 @@ pub(super) struct Asked {
 pub(super) struct Asker {
     asked: mpsc::Sender<Asked>,
     heard: mpsc::Sender<Heard>,
+    estate: Estate,
 }
 
 impl Asker {
@@ -70,10 +73,11 @@ enum Failure {
 }
 
 impl Control {
-    pub(super) fn new() -> Self {
+    /// `estate` is what is handed over to another agent.
+    pub(super) fn new(estate: Estate) -> Self {
         let (to, asked) = mpsc::channel(16);
         let (listeners, heard) = mpsc::channel(16);
-        Self { asker: Asker { asked: to, heard: listeners }, asked, heard }
+        Self { asker: Asker { asked: to, heard: listeners, estate }, asked, heard }
     }
 
     /// Serves one connection, elsewhere.
@@ -99,6 +103,7 @@ async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
     timeout(PATIENCE, (&mut connection).take(LONGEST).read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
         Err(error) => Answer::Error(format!("this is no request of this version: {error}")),
+        Ok(Request::Sockets) => return hand_over(connection.get_ref(), &asker.estate).await,
         Ok(Request::Trace { denied, origin }) => {
             let (to, from) = mpsc::channel(WAITING);
             let listener = Listener { denied, origin, to, left_out: 0 };
@@ -118,6 +123,20 @@ async fn serve(connection: UnixStream, asker: Asker) -> Result<(), Failure> {
         connection.shutdown().await
     })
     .await??;
+    Ok(())
+}
+
+/// Writes how many sockets there are, and sends them with that.
+async fn hand_over(connection: &UnixStream, estate: &Estate) -> Result<(), Failure> {
+    let sockets = estate.copies()?;
+    let document = serde_json::to_vec(&Answer::Sockets(sockets.len()))?;
+    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).take(MOST).collect();
+    let mut done = 0;
+    while done < document.len() {
+        let with = if done == 0 { &sockets[..] } else { &[] };
+        let write = || send(connection, &document[done..], with);
+        done += timeout(PATIENCE, connection.async_io(Interest::WRITABLE, write)).await??;
+    }
     Ok(())
 }
 
@@ -150,7 +169,7 @@ mod tests {
 
     async fn ask(request: &[u8]) -> String {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut control = Control::new();
+        let mut control = Control::new(Estate::default());
         control.serve(theirs);
         let mut ours = BufReader::new(ours);
         ours.write_all(request).await.unwrap();

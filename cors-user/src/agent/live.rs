@@ -25,6 +25,7 @@ use super::{
     run::{RunError, Setup, system},
     service,
     startup::{Startup, Stopwatch},
+    succession::Estate,
     traces::Tracing,
     upkeep,
 };
@@ -39,7 +40,7 @@ use crate::{
         pins::Pins,
         policy::LIMITS,
     },
-    proxy::Proxy,
+    proxy::{Proxy, Sockets},
 };
 
 /// Everything that lives as long as the agent runs.
@@ -68,6 +69,8 @@ pub(super) struct Agent {
     pub(super) policy: Policy,
     pub(super) reloads: Reloads,
     pub(super) control: Control,
+    /// What is handed over to another agent.
+    pub(super) estate: Estate,
     /// Tells when the policy file changes, where that is wanted.
     pub(super) follow: Option<Follow>,
     pub(super) started: Instant,
@@ -88,7 +91,11 @@ pub(super) struct Policy {
 
 impl Agent {
     /// On an error everything that was attached before it is detached.
-    pub(super) fn start(setup: Setup, stopwatch: &mut Stopwatch) -> Result<Self, RunError> {
+    pub(super) fn start(
+        setup: Setup,
+        there: &mut Sockets,
+        stopwatch: &mut Stopwatch,
+    ) -> Result<Self, RunError> {
         let started = Instant::now();
         let Setup {
             config,
@@ -112,7 +119,12 @@ impl Agent {
         let image = compile::compile(&config, LIMITS)?;
         startup.compile_us = stopwatch.lap();
         // Before anything is answered: the driver makes handshakes only where somebody listens.
-        let proxy = config.server.proxy.is_some().then(|| Proxy::start(&config)).transpose()?;
+        let is_proxy = config.server.proxy.is_some();
+        let proxy = is_proxy.then(|| Proxy::start_on(&config, there)).transpose()?;
+        let estate = Estate::default();
+        for (_, socket) in proxy.iter().flat_map(Proxy::sockets) {
+            estate.add(socket.try_clone().map_err(system("a socket cannot be kept"))?.into());
+        }
         let network = Network::new(interfaces, config.server.listen.clone(), xdp, !measure);
         let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
@@ -147,7 +159,8 @@ impl Agent {
                 former: None,
             },
             reloads: Reloads::default(),
-            control: Control::new(),
+            control: Control::new(estate.clone()),
+            estate,
             follow,
             started,
             born: SystemTime::now(),
@@ -170,8 +183,14 @@ impl Agent {
         self.network.set_stays(false);
     }
 
-    /// Leaves everything as it is for the agent that comes next, if there is a place to find it.
-    pub(super) fn leave(&mut self) -> bool {
+    /// Whether what is attached outlives the agent.
+    pub(super) const fn pins(&self) -> bool {
+        self.pin.is_some()
+    }
+
+    /// Whether everything is left as it is for the agent that comes next, which needs a place to find
+    /// it; see [`Agent::depart`].
+    pub(super) fn leaves(&self) -> bool {
         let Some(pin) = &self.pin else { return false };
         info!(
             "leaving the programs attached, in {}: they pass everything in {} s unless an agent \
@@ -179,8 +198,6 @@ impl Agent {
             pin.display(),
             LEASE.as_secs()
         );
-        service::stopping();
-        self.network.set_stays(true);
         true
     }
 
@@ -201,6 +218,7 @@ impl Agent {
         self.heartbeat.drain(&mut self.programs.state);
         if let Some(proxy) = &mut self.proxy {
             proxy.drain();
+            self.estate.clear();
         }
         service::stopping();
         if again || drain.is_zero() {
@@ -270,8 +288,8 @@ impl Agent {
             }
             Request::Reload { dry_run } => reload(Source::File, dry_run, "reload"),
             Request::Rollback => reload(Source::Former, false, "rollback"),
-            // Answered elsewhere, line by line.
-            Request::Trace { .. } => return,
+            // Answered elsewhere.
+            Request::Trace { .. } | Request::Sockets | Request::Leave => return,
         };
         wanted.tell = Some(answer);
         self.want_reload(wanted);

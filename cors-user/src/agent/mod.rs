@@ -19,12 +19,14 @@ mod plain;
 pub mod protocol;
 mod reload;
 pub mod report;
+mod rights;
 pub mod run;
 mod said;
 mod service;
 mod signals;
 pub mod startup;
 pub mod status;
+mod succession;
 mod traces;
 mod upkeep;
 

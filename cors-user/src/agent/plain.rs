@@ -15,6 +15,7 @@ use super::{
     run::{RunError, Setup},
     service,
     signals::{Signals, Told},
+    succession,
 };
 use crate::{
     config::{self, Config},
@@ -25,8 +26,9 @@ use crate::{
 
 /// Serves until a signal.
 pub(super) async fn run(setup: Setup, mut signals: Signals) -> Result<(), RunError> {
-    let Setup { config, source, drain, .. } = setup;
-    let mut proxy = Proxy::start(&config)?;
+    let Setup { config, source, drain, mut sockets, .. } = setup;
+    let mut proxy = Proxy::start_on(&config, &mut sockets)?;
+    succession::keep(&proxy, &sockets);
     info!("ready: the proxy alone, nothing is answered in the driver");
     service::ready("the proxy alone");
     let mut end = None;
@@ -52,6 +54,7 @@ pub(super) async fn run(setup: Setup, mut signals: Signals) -> Result<(), RunErr
                 }
             },
             () = until(end) => return Ok(()),
+            () = proxy.drained(), if end.is_some() => return Ok(()),
         }
     }
 }

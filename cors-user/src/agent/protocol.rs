@@ -26,6 +26,10 @@ pub enum Request {
     },
     /// To go back to the policy before.
     Rollback,
+    /// To hand over its listening sockets: they come with the answer, as descriptors.
+    Sockets,
+    /// To end, now that another agent is in its place.
+    Leave,
     /// To tell its decisions as they are made: one document on each line, the first of which is
     /// [`Answer::Tracing`], until whoever asked goes.
     Trace {
@@ -48,6 +52,10 @@ pub enum Answer {
     Loaded(Loaded),
     /// It is not, and nothing has changed.
     Refused(Refused),
+    /// The listening sockets come with this; how many there are.
+    Sockets(usize),
+    /// It goes.
+    Left,
     /// Decisions follow.
     Tracing,
     /// A decision.

@@ -14,14 +14,16 @@ use tracing::info;
 use super::{
     admin::{self, AdminError},
     clock,
-    directory::{Directory, DirectoryError},
+    directory::DirectoryError,
     follow::{Follow, FollowError},
     live::Agent,
     network::NetworkError,
     plain,
+    protocol::{Answer, Request},
     reload::{Source, Wanted},
     signals::{Signals, Told},
     startup::Stopwatch,
+    succession::{self, SuccessionError},
 };
 use crate::{
     compile::CompileError,
@@ -31,11 +33,11 @@ use crate::{
         attach::Wish, checks::Refusal, messages::MessagesError, pins::PinsError,
         policy::PolicyError, trace::TraceError,
     },
-    proxy::ProxyError,
+    proxy::{ProxyError, Sockets},
 };
 
 /// What the agent is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setup {
     /// The checked policy file.
     pub config: Config,
@@ -53,6 +55,10 @@ pub struct Setup {
     pub drain: Duration,
     /// A directory in a bpffs, where what is to outlive the agent has its names; none: nothing is.
     pub pin: Option<PathBuf>,
+    /// Whether to take the place of an agent that runs with the same runtime directory.
+    pub replace: bool,
+    /// Listening sockets that are there already.
+    pub sockets: Sockets,
     /// Whether to load the policy file anew whenever it changes.
     pub follow: bool,
     /// How long reading and checking the policy file took, in microseconds.
@@ -89,6 +95,9 @@ pub enum RunError {
     /// What is to outlive the agent.
     #[error(transparent)]
     Pins(#[from] PinsError),
+    /// The agent before.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
     /// The admin address.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -115,17 +124,30 @@ pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> RunError {
 /// Runs the agent until it is told to stop by SIGTERM or SIGINT. Whatever it attached is detached
 /// when this returns, in whichever way, but for one: with [`Setup::pin`], SIGTERM leaves it to the
 /// agent that comes next. Must be called inside a tokio runtime.
-pub async fn run(setup: Setup) -> Result<(), RunError> {
+pub async fn run(mut setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new().map_err(system("signals cannot be waited for"))?;
     if setup.xdp == Wish::Off && setup.config.server.proxy.is_some() {
         return plain::run(setup, signals).await;
     }
     let mut stopwatch = Stopwatch::start();
-    let directory = Directory::lock(&setup.runtime_dir)?;
-    let mut agent = Agent::start(setup, &mut stopwatch)?;
+    let mut there = std::mem::take(&mut setup.sockets);
+    let runtime_dir = setup.runtime_dir.clone();
+    let directory = succession::lock(&runtime_dir, setup.replace, &mut there)?;
+    let mut agent = Agent::start(setup, &mut there, &mut stopwatch)?;
+    let directory = match directory {
+        Some(directory) => directory,
+        None => succession::replace(&runtime_dir).await?,
+    };
     let socket = directory.listen()?;
-    admin::start(agent.policy.config.admin, agent.control.asker()).await?;
+    let admin = admin::start(agent.policy.config.admin, agent.control.asker(), &mut there)?;
+    let admin = admin.map(|(task, socket)| {
+        agent.estate.add(socket);
+        task
+    });
+    if let Some(proxy) = &agent.proxy {
+        succession::keep(proxy, &there);
+    }
     agent.startup.other_us += stopwatch.lap();
     agent.settle();
     info!("ready");
@@ -136,7 +158,11 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
         select! {
             told = signals.told() => match told {
                 Told::Reload => agent.want_reload(reload("SIGHUP")),
-                Told::Leave if end.is_none() && agent.leave() => return Ok(()),
+                Told::Leave if end.is_none() && agent.leaves() => {
+                    let drain = agent.drain;
+                    succession::finish(agent.depart(), drain, &mut signals).await;
+                    return Ok(());
+                }
                 told => match agent.stop(told.name(), end.is_some()) {
                     Some(drained) => end = Some(drained),
                     None => return agent.detach(),
@@ -150,7 +176,28 @@ pub async fn run(setup: Setup) -> Result<(), RunError> {
             heard = agent.messages.write() => heard?,
             changed = changed(agent.watch.as_ref()) => agent.changed(changed).await,
             connection = socket.listener.accept() => agent.serve(connection.map(|(c, _)| c)).await,
-            Some(asked) = agent.control.asked.recv() => agent.answer(asked),
+            Some(asked) = agent.control.asked.recv() => {
+                if asked.request != Request::Leave {
+                    agent.answer(asked);
+                    continue;
+                }
+                let stopping = end.is_some().then_some("it is stopping");
+                if let Some(reason) = stopping.or_else(|| agent.cannot_be_replaced()) {
+                    let _ = asked.answer.send(Answer::Error(reason.to_owned()));
+                    continue;
+                }
+                info!("another agent is in this one's place");
+                // What it waits for.
+                drop((socket, directory));
+                if let Some(admin) = &admin {
+                    admin.abort();
+                }
+                let drain = agent.drain;
+                let proxy = agent.depart();
+                let _ = asked.answer.send(Answer::Left);
+                succession::finish(proxy, drain, &mut signals).await;
+                return Ok(());
+            }
             Some(heard) = agent.control.heard.recv() => agent.heard(heard),
             events = agent.tracing.next() => agent.decided(events),
             () = followed(agent.follow.as_mut()) => agent.want_reload(reload("file")),

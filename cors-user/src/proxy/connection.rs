@@ -107,8 +107,8 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         idle: times.idle,
     };
     let observer = Watched(Arc::clone(shared));
-    let draining = shared.draining();
     let ended = if http2 {
+        let draining = shared.draining();
         let io = TokioIo::new(Gate::open(io, buffer, rules, observer));
         let mut connection = std::pin::pin!(
             http2::Builder::new(TokioExecutor::new())
@@ -128,7 +128,8 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     } else {
         let io = TokioIo::new(Gate::new(io, buffer, rules, turn, observer));
-        let mut connection = std::pin::pin!(
+        // A proxy that drains says so in the next response, see `request`.
+        let connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)
@@ -139,13 +140,7 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 .serve_connection(io, service)
                 .with_upgrades()
         );
-        select! {
-            ended = &mut connection => ended,
-            () = draining => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+        connection.await
     };
     ended.map_err(io::Error::other)
 }

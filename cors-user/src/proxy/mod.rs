@@ -20,9 +20,11 @@ mod listener;
 mod preamble;
 mod request;
 mod service;
+mod sockets;
 mod tls;
 mod turn;
 mod upstream;
 
 pub use counters::Counted;
 pub use service::{Proxy, ProxyError};
+pub use sockets::Sockets;

@@ -52,6 +52,10 @@ pub(super) async fn answer(peer: &Peer, mut request: Request<Incoming>) -> Respo
     if response.status().is_informational() {
         return response;
     }
+    if peer.shared.is_draining() && peer.turn.is_some() {
+        // Whoever is told does not ask here again (RFC 9112 §9.6).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(turn) = ends {
         response = response.map(|body| body.ending(turn));
     }

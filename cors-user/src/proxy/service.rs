@@ -2,22 +2,25 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use thiserror::Error;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::sleep,
 };
 
 use super::{
     counters::{Counted, Counters},
     listener,
+    sockets::Sockets,
     tls::{self, TlsError},
     upstream::{self, Pool, Upstreams},
 };
@@ -55,7 +58,7 @@ pub enum ProxyError {
 pub(super) enum Phase {
     /// It takes connections.
     Open,
-    /// It takes no more, and ends those that are idle.
+    /// It takes no more, and those that there are end with their next response.
     Draining,
 }
 
@@ -70,6 +73,8 @@ pub(super) struct Shared {
     pub(super) connections: Arc<Semaphore>,
     /// Connections that are open.
     pub(super) open: AtomicUsize,
+    /// Sockets on which connections are taken.
+    pub(super) listening: AtomicUsize,
     phase: watch::Receiver<Phase>,
 }
 
@@ -85,7 +90,12 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until idle connections are to end, or the proxy has gone.
+    /// Whether each response is the last of its connection.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.phase.borrow() == Phase::Draining
+    }
+
+    /// Waits until connections are to end, or the proxy has gone.
     pub(super) fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut phase = self.phase.clone();
         async move {
@@ -106,14 +116,21 @@ impl Shared {
 pub struct Proxy {
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
-    listeners: JoinSet<()>,
+    _tasks: JoinSet<()>,
+    sockets: Vec<(SocketAddr, TcpListener)>,
     addresses: Vec<SocketAddr>,
+    bound: Vec<SocketAddr>,
 }
 
 impl Proxy {
     /// Binds the sockets of a policy file and serves on them. Must be called inside a tokio
     /// runtime.
     pub fn start(config: &Config) -> Result<Self, ProxyError> {
+        Self::start_on(config, &mut Sockets::default())
+    }
+
+    /// The same, on those sockets that are there already.
+    pub fn start_on(config: &Config, there: &mut Sockets) -> Result<Self, ProxyError> {
         let settings = config.server.proxy.clone().ok_or(ProxyError::NoUpstream)?;
         let (phase, watched) = watch::channel(Phase::Open);
         let roots = settings.upstreams.iter().any(|upstream| upstream.tls);
@@ -127,24 +144,34 @@ impl Proxy {
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight)),
             connections: Arc::new(Semaphore::new(settings.limits.connections)),
             open: AtomicUsize::new(0),
+            listening: AtomicUsize::new(0),
             phase: watched,
             proxy: settings,
         });
         let mut listeners = JoinSet::new();
-        let mut addresses = Vec::new();
+        let (mut sockets, mut bound) = (Vec::new(), Vec::new());
         let secure = shared.proxy.tls.iter().flat_map(|tls| &tls.listen);
         let secure = secure.map(|address| (*address, server.clone()));
         let plain = config.server.listen.iter().map(|address| (*address, None));
         for (address, tls) in plain.chain(secure) {
-            let listener =
-                listener::bind(address).map_err(|source| ProxyError::Listen { address, source })?;
-            addresses.push(listener.local_addr().unwrap_or(address));
-            listeners.spawn(listener::accept(listener, Arc::clone(&shared), tls));
+            let failed = |source| ProxyError::Listen { address, source };
+            let socket = if let Some(socket) = there.take(address) {
+                socket
+            } else {
+                let socket = listener::bind(address).map_err(failed)?;
+                bound.push(socket.local_addr().unwrap_or(address));
+                socket
+            };
+            socket.set_nonblocking(true).map_err(failed)?;
+            let listener = socket.try_clone().and_then(tokio::net::TcpListener::from_std);
+            listeners.spawn(listener::accept(listener.map_err(failed)?, Arc::clone(&shared), tls));
+            sockets.push((socket.local_addr().unwrap_or(address), socket));
         }
         if let Some(server) = server {
             listeners.spawn(server.follow());
         }
-        Ok(Self { shared, phase, listeners, addresses })
+        let addresses = sockets.iter().map(|(address, _)| *address).collect();
+        Ok(Self { shared, phase, _tasks: listeners, sockets, addresses, bound })
     }
 
     /// Judges by another policy from the next request on. The other settings stay.
@@ -152,10 +179,30 @@ impl Proxy {
         *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
-    /// Takes no more connections, and lets those that are open end with their current request.
+    /// Takes no more connections but those that wait already, and lets those that are open end with
+    /// their next response. An idle one may be about to ask: a client that finds it closed under its
+    /// request may not send that again.
     pub fn drain(&mut self) {
-        self.listeners.abort_all();
+        self.sockets.clear();
         self.phase.send_replace(Phase::Draining);
+    }
+
+    /// Waits, when it drains, until nothing is left.
+    pub async fn drained(&self) {
+        let left = || self.shared.listening.load(Relaxed) + self.shared.open.load(Relaxed);
+        while left() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The sockets, for whoever listens there next; none where it drains.
+    pub fn sockets(&self) -> impl Iterator<Item = (SocketAddr, &TcpListener)> {
+        self.sockets.iter().map(|(address, socket)| (*address, socket))
+    }
+
+    /// The addresses of those that were not there already.
+    pub fn bound(&self) -> &[SocketAddr] {
+        &self.bound
     }
 
     /// Connections that are open.

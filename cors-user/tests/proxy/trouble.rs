@@ -1,7 +1,7 @@
 //! Upstreams and clients that are slow, absent, or lie, and what is too much.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -222,9 +222,21 @@ fn connections_end_when_the_proxy_does() {
     let mut busy = edge.connect();
     busy.send(b"POST /v1/x HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 2\r\n\r\n");
     eventually("it is on its way", || edge.count("request") == 2);
+    let mut silent = edge.connect();
+    eventually("it is open", || edge.proxy().connections() == 3);
     edge.proxy.as_mut().unwrap().drain();
-    assert!(used.rest().is_empty(), "an idle connection ends");
     busy.send(b"hi");
-    assert_eq!(busy.answer().status(), 200, "what was begun is done");
-    eventually("all are gone", || edge.proxy().connections() == 0);
+    let answer = busy.answer();
+    assert_eq!(answer.status(), 200, "what was begun is done");
+    assert_eq!(answer.get("connection"), Some("close"));
+    assert!(busy.rest().is_empty());
+    // An idle one is told with its next answer.
+    used.send(&request("GET /v1/x", &[]));
+    let answer = used.answer();
+    assert_eq!((answer.status(), answer.get("connection")), (200, Some("close")));
+    assert!(used.rest().is_empty());
+    eventually("no one else", || edge.proxy().connections() == 1);
+    assert!(TcpStream::connect(edge.at).is_err(), "nobody listens any more");
+    edge.proxy = None;
+    assert!(silent.rest().is_empty());
 }
