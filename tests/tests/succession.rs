@@ -162,7 +162,7 @@ fn what_cannot_be_replaced() {
     let dir = agent.runtime_dir();
     let (code, said) = without().argument("--replace").runtime_dir(&dir).refuse();
     assert_eq!(code, 1);
-    assert!(said.contains("another program"), "{said}");
+    assert!(said.contains("another XDP program"), "{said}");
     agent.stop();
 
     // In sidecar mode as well: there are no sockets, but the one for metrics.
