@@ -69,8 +69,14 @@ fn what_is_counted_and_what_is_in_use() {
     let answered = "cors_edge_packets_total{reason=\"answered\",action=\"transmit\"}";
     for (name, value) in [
         (answered, 3.0),
-        ("cors_edge_policy_preflights_total{policy=\"api\",reason=\"answered\"}", 3.0),
-        ("cors_edge_policy_preflights_total{policy=\"api\",reason=\"origin_denied\"}", 0.0),
+        (
+            "cors_edge_policy_preflights_total{policy=\"api\",tier=\"driver\",reason=\"answered\"}",
+            3.0,
+        ),
+        (
+            "cors_edge_policy_preflights_total{policy=\"api\",tier=\"driver\",reason=\"origin_denied\"}",
+            0.0,
+        ),
         ("cors_edge_answering", 1.0),
         ("cors_edge_policy_generation", 1.0),
         ("cors_edge_policy_origins", 2.0),

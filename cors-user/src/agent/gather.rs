@@ -76,6 +76,9 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
             connections: proxy.connections() as u64,
             counters: proxy.counted(),
             own_cors: proxy.own_cors(),
+            requests: proxy.requests(),
+            upstreams: proxy.upstreams(),
+            by_policy: proxy.by_policy(),
         }),
     })
 }

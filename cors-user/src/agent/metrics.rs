@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::status::Status;
+use super::{slow_path, status::Status};
 
 /// What a metric is encoded with.
 type Encoder<'a> = MetricEncoder<'a>;
@@ -44,7 +44,11 @@ impl Collector for Snapshot {
         self.by_policy(&mut to)?;
         self.host(&mut to)?;
         self.programs(&mut to)?;
-        self.maps(&mut to)
+        self.maps(&mut to)?;
+        match &self.0.proxy {
+            Some(proxy) => slow_path::encode(proxy, &mut to),
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,13 +113,21 @@ impl Snapshot {
     }
 
     fn by_policy(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Preflights that the driver decided on, by policy and by what it decided.";
+        let help =
+            "Preflights that were decided on, by policy, by who did, and by what was decided.";
         let name = "policy_preflights";
         let mut counter = to.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (policy, reasons) in &self.0.by_policy {
-            for (reason, count) in reasons {
-                let labels = [("policy", policy.as_str()), ("reason", reason.as_str())];
-                count_one(&mut counter, &labels, *count)?;
+        let tiers = [
+            ("driver", Some(&self.0.by_policy)),
+            ("proxy", self.0.proxy.as_ref().map(|proxy| &proxy.by_policy)),
+        ];
+        for (tier, by_policy) in tiers {
+            for (policy, reasons) in by_policy.into_iter().flatten() {
+                for (reason, count) in reasons {
+                    let labels =
+                        [("policy", policy.as_str()), ("tier", tier), ("reason", reason.as_str())];
+                    count_one(&mut counter, &labels, *count)?;
+                }
             }
         }
         Ok(())
@@ -178,7 +190,7 @@ impl Snapshot {
     }
 }
 
-fn gauge(
+pub(super) fn gauge(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -188,7 +200,7 @@ fn gauge(
     to.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
 }
 
-fn count_one<const N: usize>(
+pub(super) fn count_one<const N: usize>(
     to: &mut Encoder<'_>,
     labels: &[(&str, &str); N],
     count: u64,

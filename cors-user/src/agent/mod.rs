@@ -24,6 +24,7 @@ pub mod run;
 mod said;
 mod service;
 mod signals;
+mod slow_path;
 pub mod startup;
 pub mod status;
 mod succession;

@@ -12,6 +12,7 @@ use super::{
     startup::Startup,
     status::{Interface, Policy, Program, Proxy, Reload, Status},
 };
+use crate::proxy::UpstreamHealth;
 
 /// The status as text of aligned columns. Counters that counted nothing are left out unless `all`
 /// is set.
@@ -43,11 +44,14 @@ pub fn human(status: &Status, all: bool) -> String {
     section(&mut text, "programs", status.programs.iter().map(program).collect());
     section(&mut text, "counters", counters(&status.counters, all));
     section(&mut text, "policies", by_policy(&status.by_policy, all));
-    if let Some(Proxy { connections, counters, own_cors }) = &status.proxy {
+    if let Some(proxy) = &status.proxy {
+        let Proxy { connections, counters, own_cors, upstreams, .. } = proxy;
         let total = |(name, total): (&String, &u64)| vec![name.clone(), total.to_string()];
         let counted = counters.iter().filter(|(_, total)| all || **total > 0).map(total);
         let open = vec!["open connections".to_owned(), connections.to_string()];
         section(&mut text, "proxy", [open].into_iter().chain(counted).collect());
+        section(&mut text, "proxy, policies", by_policy(&proxy.by_policy, all));
+        section(&mut text, "upstreams", upstreams.iter().map(upstream).collect());
         let own = own_cors.iter().filter(|(_, total)| **total > 0).map(total);
         let own: Vec<_> = own.collect();
         if !own.is_empty() {
@@ -104,6 +108,18 @@ fn counters(totals: &BTreeMap<String, u64>, all: bool) -> Vec<Vec<String>> {
         .filter(|(_, total, _)| all || *total > 0)
         .map(|(name, total, help)| vec![name.to_owned(), total.to_string(), help.to_owned()])
         .collect()
+}
+
+/// How an upstream is, and how long its answers took in the mean.
+fn upstream((name, health): (&String, &UpstreamHealth)) -> Vec<String> {
+    let up = if health.up { "up" } else { "DOWN" };
+    let results = health.results.iter().filter(|(_, total)| **total > 0);
+    let results: Vec<_> = results.map(|(result, total)| format!("{result} {total}")).collect();
+    let first_byte = match health.first_byte.sum_us.checked_div(health.first_byte.count()) {
+        Some(us) => format!("first byte after {}.{:03} ms", us / 1000, us % 1000),
+        None => String::new(),
+    };
+    vec![name.clone(), up.to_owned(), results.join(", "), first_byte]
 }
 
 /// What was counted for each policy: answers, and refusals by what was wrong.

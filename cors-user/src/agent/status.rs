@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::startup::Startup;
+use crate::proxy::{Requests, UpstreamHealth};
 
 /// What the agent tells about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,15 @@ pub struct Proxy {
     pub counters: BTreeMap<String, u64>,
     /// Of each upstream, how many responses came with CORS headers of its own.
     pub own_cors: BTreeMap<String, u64>,
+    /// Requests as a whole.
+    #[serde(default)]
+    pub requests: Requests,
+    /// How each upstream is, by its name.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, UpstreamHealth>,
+    /// How preflights ended here, by policy and by the reason.
+    #[serde(default)]
+    pub by_policy: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// The active policy.

@@ -1,6 +1,7 @@
 //! Decisions for whoever traces them: `edge` is told to tell as long as somebody listens.
 
 use std::{
+    future::pending,
     io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,14 +12,24 @@ use cors_common::{
     trace::{self, Event},
 };
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::mpsc;
+use tokio::{
+    select,
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
+};
 use tracing::{error, info};
 
 use super::{
     live::Agent,
     protocol::{Answer, Traced},
 };
-use crate::{cors::Shown, kernel::trace::Decisions};
+use crate::{
+    cors::Shown,
+    kernel::trace::Decisions,
+    proxy::{Decision, Proxy},
+};
 
 /// So many may listen at a time.
 const LISTENERS: usize = 8;
@@ -51,11 +62,22 @@ pub(super) enum Heard {
 pub(super) struct Tracing {
     decisions: Decisions,
     listeners: Vec<Listener>,
+    /// What the slow path decides, while somebody listens.
+    slow: Option<broadcast::Receiver<Decision>>,
+}
+
+/// Decisions of either tier.
+#[derive(Debug)]
+pub(super) enum Decided {
+    /// Of the driver's.
+    Driver(io::Result<Vec<(Event, Vec<u8>)>>),
+    /// Of the slow path's, or how many were not read in time.
+    Proxy(Result<Decision, u64>),
 }
 
 impl Tracing {
     pub(super) const fn new(decisions: Decisions) -> Self {
-        Self { decisions, listeners: Vec::new() }
+        Self { decisions, listeners: Vec::new(), slow: None }
     }
 
     /// Listens to other programs.
@@ -64,8 +86,11 @@ impl Tracing {
     }
 
     /// Waits for decisions.
-    pub(super) async fn next(&mut self) -> io::Result<Vec<(Event, Vec<u8>)>> {
-        self.decisions.next().await
+    pub(super) async fn next(&mut self) -> Decided {
+        select! {
+            events = self.decisions.next() => Decided::Driver(events),
+            decision = slow(&mut self.slow) => Decided::Proxy(decision),
+        }
     }
 
     /// How many there are.
@@ -82,6 +107,18 @@ impl Tracing {
         } else {
             trace::ALL
         }
+    }
+}
+
+/// Waits for a decision of the slow path; where nobody listens or there is none, for ever.
+async fn slow(receiver: &mut Option<broadcast::Receiver<Decision>>) -> Result<Decision, u64> {
+    match receiver {
+        Some(receiver) => match receiver.recv().await {
+            Ok(decision) => Ok(decision),
+            Err(RecvError::Lagged(left_out)) => Err(left_out),
+            Err(RecvError::Closed) => pending().await,
+        },
+        None => pending().await,
     }
 }
 
@@ -122,10 +159,25 @@ impl Agent {
             }
         }
         self.programs.state.set_trace(self.tracing.wanted());
+        if self.tracing.listeners.is_empty() {
+            self.tracing.slow = None;
+        } else if self.tracing.slow.is_none() {
+            self.tracing.slow = self.proxy.as_ref().map(Proxy::decisions);
+        }
     }
 
     /// Tells decisions to whoever listens.
-    pub(super) fn decided(&mut self, events: io::Result<Vec<(Event, Vec<u8>)>>) {
+    pub(super) fn decided(&mut self, decided: Decided) {
+        let events = match decided {
+            Decided::Driver(events) => events,
+            Decided::Proxy(Ok(decision)) => return self.decided_slowly(decision),
+            Decided::Proxy(Err(left_out)) => {
+                for listener in &mut self.tracing.listeners {
+                    listener.left_out += left_out;
+                }
+                return;
+            }
+        };
         let events = match events {
             Ok(events) => events,
             Err(error) => {
@@ -150,6 +202,23 @@ impl Agent {
             for listener in &mut self.tracing.listeners {
                 listener.tell(exit, &traced);
             }
+        }
+    }
+
+    fn decided_slowly(&mut self, decision: Decision) {
+        let Decision { exit, policy, request, left_out } = decision;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let traced = Traced {
+            at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            tier: "proxy".to_owned(),
+            interface: None,
+            reason: exit.name().to_owned(),
+            policy,
+            request,
+            left_out: u64::from(left_out),
+        };
+        for listener in &mut self.tracing.listeners {
+            listener.tell(exit, &traced);
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::turn::EndsTurn;
+use super::{counters::Outcome, service::Shared, turn::EndsTurn};
 
 /// Why a body goes no further.
 #[derive(Debug, Error)]
@@ -135,7 +135,7 @@ impl Body for Lent {
 #[derive(Debug)]
 pub(super) struct ReplyBody {
     content: Content,
-    held: (Option<OwnedSemaphorePermit>, Option<EndsTurn>),
+    held: (Option<OwnedSemaphorePermit>, Option<EndsTurn>, Option<Timed>),
 }
 
 #[derive(Debug)]
@@ -162,12 +162,12 @@ impl ReplyBody {
     /// These bytes.
     pub(super) fn ours(bytes: Bytes) -> Self {
         let content = Content::Ours(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { content, held: (None, None) }
+        Self { content, held: (None, None, None) }
     }
 
     /// None, for a response that says so in its headers if it has to be said.
     pub(super) const fn nothing() -> Self {
-        Self { content: Content::Nothing, held: (None, None) }
+        Self { content: Content::Nothing, held: (None, None, None) }
     }
 
     /// What an upstream sends: something within each `idle`, everything until `end`. The request
@@ -179,13 +179,46 @@ impl ReplyBody {
         in_flight: OwnedSemaphorePermit,
     ) -> Self {
         let upstream = Upstream { body, idle, end, sleep: None, waiting: false };
-        Self { content: Content::Upstream(upstream), held: (Some(in_flight), None) }
+        Self { content: Content::Upstream(upstream), held: (Some(in_flight), None, None) }
+    }
+
+    /// Measures until this goes.
+    pub(super) fn timed(mut self, timed: Timed) -> Self {
+        self.held.2 = Some(timed);
+        self
     }
 
     /// Lets the next request come when this goes.
     pub(super) fn ending(mut self, turn: EndsTurn) -> Self {
         self.held.1 = Some(turn);
         self
+    }
+}
+
+/// Measures how long a request takes; over when it goes.
+#[derive(Debug)]
+pub(super) struct Timed {
+    shared: Arc<Shared>,
+    began: Instant,
+    outcome: Outcome,
+}
+
+impl Timed {
+    /// From now on. Unless something else is said, the request has failed.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        let began = Instant::now();
+        Self { shared: Arc::clone(shared), began, outcome: Outcome::Failed }
+    }
+
+    /// What became of it.
+    pub(super) const fn becomes(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.shared.counters.took(self.outcome, self.began.elapsed());
     }
 }
 

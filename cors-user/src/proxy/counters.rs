@@ -3,9 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use cors_common::{exit::Exit, framing::Broken};
+
+use super::latency::{Histogram, Latency};
 
 macro_rules! events {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
@@ -56,12 +59,41 @@ events! {
     UpstreamTimeout = "upstream_timeout";
 }
 
+/// What became of a request as a whole; how long it took is measured by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A preflight that was answered here and allowed.
+    Answered,
+    /// A request that was refused by the policy, and not forwarded.
+    Denied,
+    /// A request that an upstream answered.
+    Forwarded,
+    /// A request that could not be forwarded, or was none.
+    Failed,
+}
+
+impl Outcome {
+    /// Every variant in order.
+    pub(super) const ALL: [Self; 4] = [Self::Answered, Self::Denied, Self::Forwarded, Self::Failed];
+
+    /// Its name in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Denied => "denied",
+            Self::Forwarded => "forwarded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Totals since the start.
 #[derive(Debug)]
 pub(super) struct Counters {
     exits: [AtomicU64; Exit::COUNT],
     broken: [AtomicU64; Broken::ALL.len()],
     events: [AtomicU64; EVENTS.len()],
+    durations: [Histogram; Outcome::ALL.len()],
 }
 
 /// Every total by its name.
@@ -73,6 +105,7 @@ impl Default for Counters {
             exits: [const { AtomicU64::new(0) }; Exit::COUNT],
             broken: [const { AtomicU64::new(0) }; Broken::ALL.len()],
             events: [const { AtomicU64::new(0) }; EVENTS.len()],
+            durations: Default::default(),
         }
     }
 }
@@ -88,6 +121,23 @@ impl Counters {
 
     pub(super) fn event(&self, event: Event) {
         self.events[event as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A request took so long, from its head to the end of its response.
+    pub(super) fn took(&self, outcome: Outcome, duration: Duration) {
+        self.durations[outcome as usize].add(duration);
+    }
+
+    /// How long requests took, by what became of them.
+    pub(super) fn durations(&self) -> BTreeMap<String, Latency> {
+        let named =
+            |outcome: Outcome| (outcome.name().to_owned(), self.durations[outcome as usize].read());
+        Outcome::ALL.into_iter().map(named).collect()
+    }
+
+    /// Whether something is counted that is no refusal, nor an answer.
+    pub(super) fn is_event(name: &str) -> bool {
+        EVENTS.contains(&name)
     }
 
     /// The totals. A refusal of the framing and one of the policy with the same name are the same

@@ -20,7 +20,7 @@ use super::{
     request::{Failure, Peer, take_over},
     service::Shared,
     turn::{HandOver, Next, Turn},
-    upstream::Target,
+    upstream::{Ended, Target},
 };
 
 const fn failure(status: StatusCode, event: Event, close: bool) -> Failure {
@@ -148,6 +148,7 @@ async fn send<'a>(
                 return Err(failure(StatusCode::BAD_REQUEST, Event::BodyBroken, true));
             }
         }
+        let began = Instant::now();
         let mut sent = pin!(shared.pool.request(request));
         let result = loop {
             let patience = body.progress() + shared.proxy.timeouts.response;
@@ -158,19 +159,26 @@ async fn send<'a>(
                     if body.progress() + shared.proxy.timeouts.response > Instant::now() {
                         continue;
                     }
+                    target.ended(Ended::Timeout);
                     return Err(timed_out());
                 }
-                () = until(end) => return Err(timed_out()),
+                () = until(end) => {
+                    target.ended(Ended::Timeout);
+                    return Err(timed_out());
+                }
             }
         };
         match result {
             Ok(response) => {
                 target.answered();
+                target.ended(Ended::Answered);
+                target.measured.first_byte.add(began.elapsed());
                 return Ok((response, target));
             }
             Err(error) if error.is_connect() => {
                 debug!("{} cannot be reached: {error:?}", target.name);
                 shared.upstreams.failed(target);
+                target.ended(Ended::Unreachable);
                 last = failure(StatusCode::BAD_GATEWAY, Event::UpstreamUnreachable, false);
                 if !body.is_whole() {
                     break;
@@ -178,6 +186,7 @@ async fn send<'a>(
             }
             Err(error) => {
                 debug!("{} broke off: {error:?}", target.name);
+                target.ended(Ended::Broken);
                 return Err(failure(StatusCode::BAD_GATEWAY, Event::UpstreamBroken, false));
             }
         }

@@ -12,9 +12,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::{
-    body::ReplyBody,
+    body::{ReplyBody, Timed},
     conduct::{self, Client},
-    counters::Event,
+    counters::{Event, Outcome},
     forward,
     service::Shared,
     turn::{EndsTurn, HandOver, Turn},
@@ -48,10 +48,12 @@ pub(super) async fn answer(peer: &Peer, mut request: Request<Incoming>) -> Respo
     let ends = peer.turn.clone().map(EndsTurn);
     peer.shared.counters.event(Event::Request);
     let mut upgrade = HandOver::of(&mut request);
-    let mut response = respond(peer, request, &mut upgrade).await;
+    let mut timed = Timed::begin(&peer.shared);
+    let mut response = respond(peer, request, &mut upgrade, &mut timed).await;
     if response.status().is_informational() {
         return response;
     }
+    response = response.map(|body| body.timed(timed));
     if peer.shared.is_draining() && peer.turn.is_some() {
         // Whoever is told does not ask here again (RFC 9112 §9.6).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -66,6 +68,7 @@ async fn respond(
     peer: &Peer,
     request: Request<Incoming>,
     upgrade: &mut HandOver,
+    timed: &mut Timed,
 ) -> Response<ReplyBody> {
     let shared = &*peer.shared;
     let Some(host) = host(&request) else {
@@ -82,9 +85,13 @@ async fn respond(
         close: version != Version::HTTP_2 && says_close(&request),
     };
     let rules = shared.rules();
-    let actual = match rules.judge(&asked, &date()) {
+    let judgement = rules.judge(&asked, &date());
+    shared.watch.decided(&rules, &asked, request.uri().query().is_some(), &judgement);
+    let actual = match judgement {
         Judgement::Preflight(reply) => {
             shared.counters.exit(reply.exit);
+            let allowed = matches!(reply.exit, Exit::Answered | Exit::AnsweredClose);
+            timed.becomes(if allowed { Outcome::Answered } else { Outcome::Denied });
             // HTTP/2 says by itself that there is no body.
             let http2 = version == Version::HTTP_2;
             let body = if http2 { ReplyBody::ours(Bytes::new()) } else { ReplyBody::nothing() };
@@ -103,6 +110,7 @@ async fn respond(
             }
             if actual.enforced(&rules, &asked).is_some() {
                 shared.counters.event(Event::Enforced);
+                timed.becomes(Outcome::Denied);
                 let mut response = ours(StatusCode::FORBIDDEN, false);
                 actual.apply(&rules, response.headers_mut());
                 return response;
@@ -112,6 +120,7 @@ async fn respond(
     };
     let mut response = match forward::forward(peer, request, &host, upgrade).await {
         Ok((response, own)) => {
+            timed.becomes(Outcome::Forwarded);
             // Only an upstream's answer can have headers of its own.
             if own {
                 shared.counters.event(Event::UpstreamCors);

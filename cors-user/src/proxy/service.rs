@@ -1,6 +1,7 @@
 //! The proxy as a whole: what all connections share, its start and its end.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     net::{SocketAddr, TcpListener},
     sync::{
@@ -10,19 +11,22 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Semaphore, broadcast, watch},
     task::JoinSet,
     time::sleep,
 };
 
 use super::{
     counters::{Counted, Counters},
+    latency::Latency,
     listener,
     sockets::Sockets,
     tls::{self, TlsError},
     upstream::{self, Pool, Upstreams},
+    watch::{Decision, Watch},
 };
 use crate::{
     compile::CompileError,
@@ -67,6 +71,7 @@ pub(super) struct Shared {
     pub(super) proxy: Settings,
     rules: RwLock<Arc<Rules>>,
     pub(super) counters: Counters,
+    pub(super) watch: Watch,
     pub(super) upstreams: Upstreams,
     pub(super) pool: Pool,
     pub(super) in_flight: Arc<Semaphore>,
@@ -111,6 +116,28 @@ impl Shared {
     }
 }
 
+/// Requests, whichever upstream they go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Forwarded ones whose response is not over.
+    pub in_flight: u64,
+    /// How long those took that are over, by what became of them.
+    pub durations: BTreeMap<String, Latency>,
+}
+
+/// How an upstream is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamHealth {
+    /// Whether it is asked in its turn; where not, it could not be connected to lately.
+    pub up: bool,
+    /// How requests to it ended: `answered`, `unreachable`, `broken`, `timeout`.
+    pub results: Counted,
+    /// How long it took to connect, TLS included.
+    pub connect: Latency,
+    /// How long it took from a request to the head of its response.
+    pub first_byte: Latency,
+}
+
 /// A running proxy. It ends with this, at once; see [`Proxy::drain`].
 #[derive(Debug)]
 pub struct Proxy {
@@ -136,11 +163,13 @@ impl Proxy {
         let roots = settings.upstreams.iter().any(|upstream| upstream.tls);
         let client = roots.then(tls::client).transpose()?;
         let server = settings.tls.as_ref().map(tls::Server::load).transpose()?;
+        let upstreams = Upstreams::new(&settings.upstreams);
         let shared = Arc::new(Shared {
             rules: RwLock::new(Arc::new(Rules::new(config, LIMITS)?)),
             counters: Counters::default(),
-            upstreams: Upstreams::new(&settings.upstreams),
-            pool: upstream::pool(&settings.timeouts, client),
+            watch: Watch::default(),
+            pool: upstream::pool(&upstreams, &settings.timeouts, client),
+            upstreams,
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight)),
             connections: Arc::new(Semaphore::new(settings.limits.connections)),
             open: AtomicUsize::new(0),
@@ -218,6 +247,34 @@ impl Proxy {
     /// Every total by its name.
     pub fn counted(&self) -> Counted {
         self.shared.counters.read()
+    }
+
+    /// Whether something is counted by [`Proxy::counted`] that is no refusal, nor an answer.
+    pub fn is_event(name: &str) -> bool {
+        Counters::is_event(name)
+    }
+
+    /// What is decided from now on, for whoever traces.
+    pub fn decisions(&self) -> broadcast::Receiver<Decision> {
+        self.shared.watch.listen()
+    }
+
+    /// How preflights ended, by policy and by the reason.
+    pub fn by_policy(&self) -> BTreeMap<String, Counted> {
+        self.shared.watch.by_policy()
+    }
+
+    /// Requests as a whole.
+    pub fn requests(&self) -> Requests {
+        let Shared { proxy, in_flight, counters, .. } = &*self.shared;
+        let free = in_flight.available_permits();
+        let in_flight = proxy.limits.in_flight.saturating_sub(free) as u64;
+        Requests { in_flight, durations: counters.durations() }
+    }
+
+    /// How each upstream is, by its name.
+    pub fn upstreams(&self) -> BTreeMap<String, UpstreamHealth> {
+        self.shared.upstreams.health()
     }
 
     /// How many responses of each upstream came with CORS headers of its own.

@@ -5,7 +5,7 @@
 //! another.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
@@ -34,7 +34,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::body::Lent;
+use super::{body::Lent, latency::Histogram, service::UpstreamHealth};
 use crate::config::model::{Timeouts, Upstream};
 
 /// For how long something that failed is passed over.
@@ -60,6 +60,37 @@ pub(super) struct Target {
     resting: AtomicU64,
     /// Responses with CORS headers of its own.
     pub(super) own_cors: AtomicU64,
+    pub(super) measured: Arc<Measured>,
+}
+
+/// What is measured of one upstream.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    results: [AtomicU64; Ended::ALL.len()],
+    connect: Histogram,
+    pub(super) first_byte: Histogram,
+}
+
+/// How a request to an upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With an answer.
+    Answered,
+    /// It could not be connected to.
+    Unreachable,
+    /// It broke off.
+    Broken,
+    /// It took too long.
+    Timeout,
+}
+
+impl Ended {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Answered, "answered"),
+        (Self::Unreachable, "unreachable"),
+        (Self::Broken, "broken"),
+        (Self::Timeout, "timeout"),
+    ];
 }
 
 impl Upstreams {
@@ -72,6 +103,7 @@ impl Upstreams {
                 authority: authority.parse().ok()?,
                 resting: AtomicU64::new(0),
                 own_cors: AtomicU64::new(0),
+                measured: Arc::default(),
             })
         });
         Self { targets: targets.collect(), next: AtomicUsize::new(0), started: Instant::now() }
@@ -84,6 +116,25 @@ impl Upstreams {
         let turn = (0..self.targets.len()).map(move |n| &self.targets[(first + n) % all]);
         let rests = move |target: &&Target| target.resting.load(Relaxed) > now;
         turn.clone().filter(move |target| !rests(target)).chain(turn.filter(rests))
+    }
+
+    /// How each of them is, by its name.
+    pub(super) fn health(&self) -> BTreeMap<String, UpstreamHealth> {
+        let now = self.now();
+        let health = |target: &Target| {
+            let Measured { results, connect, first_byte } = &*target.measured;
+            let results = Ended::ALL.iter().zip(results);
+            let health = UpstreamHealth {
+                up: target.resting.load(Relaxed) <= now,
+                results: results
+                    .map(|((_, name), total)| ((*name).to_owned(), total.load(Relaxed)))
+                    .collect(),
+                connect: connect.read(),
+                first_byte: first_byte.read(),
+            };
+            (target.name.clone(), health)
+        };
+        self.targets.iter().map(health).collect()
     }
 
     /// It could not be connected to.
@@ -104,6 +155,11 @@ impl Target {
         }
     }
 
+    /// A request to it has ended.
+    pub(super) fn ended(&self, how: Ended) {
+        self.measured.results[how as usize].fetch_add(1, Relaxed);
+    }
+
     /// The address of a path there.
     pub(super) fn uri(&self, path: &http::uri::PathAndQuery) -> Result<Uri, http::Error> {
         let scheme = if self.tls { "https" } else { "http" };
@@ -116,11 +172,18 @@ impl Target {
 pub(super) type Pool = Client<Connector, Lent>;
 
 /// Makes the pool.
-pub(super) fn pool(timeouts: &Timeouts, tls: Option<Arc<ClientConfig>>) -> Pool {
+pub(super) fn pool(
+    upstreams: &Upstreams,
+    timeouts: &Timeouts,
+    tls: Option<Arc<ClientConfig>>,
+) -> Pool {
+    let measured =
+        |target: &Target| ((target.tls, target.authority.clone()), Arc::clone(&target.measured));
     let connector = Connector(Arc::new(Inner {
         connect: timeouts.connect,
         tls: tls.map(TlsConnector::from),
         failed: Mutex::default(),
+        measured: upstreams.targets.iter().map(measured).collect(),
     }));
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
@@ -139,6 +202,8 @@ struct Inner {
     tls: Option<TlsConnector>,
     /// Addresses that failed, and when.
     failed: Mutex<HashMap<SocketAddr, Instant>>,
+    /// By whether it is TLS, and the authority.
+    measured: HashMap<(bool, Authority), Arc<Measured>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -158,7 +223,16 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.connect(&uri).await })
+        Box::pin(async move {
+            let began = Instant::now();
+            let stream = inner.connect(&uri).await?;
+            let tls = uri.scheme_str() == Some("https");
+            let key = uri.authority().map(|authority| (tls, authority.clone()));
+            if let Some(measured) = key.and_then(|key| inner.measured.get(&key)) {
+                measured.connect.add(began.elapsed());
+            }
+            Ok(stream)
+        })
     }
 }
 
