@@ -45,9 +45,11 @@ const PIN_DIR: &str = "/sys/fs/bpf/cors-edge";
 
 /// Attach to the interfaces and answer, until SIGTERM or SIGINT
 ///
-/// SIGHUP makes it read its policy file again, as `cors-edge reload` does. /// Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was
-/// attached is detached at the end, unless --pin says otherwise. Exit code 0 after a signal, 2 if the policy file has errors,
-/// 1 if something else keeps the agent from running.
+/// SIGHUP makes it read its policy file again, as `cors-edge reload` does. Needs CAP_BPF,
+/// CAP_NET_ADMIN and CAP_PERFMON, and Linux 6.9 or later. Everything that was attached is detached
+/// at the end, unless --pin says otherwise. A proxy uses sockets that a service manager gives it
+/// where the policy file names their addresses. Exit code 0 after a signal, 2 if the policy file has
+/// errors, 1 if something else keeps the agent from running.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// The policy file
@@ -79,7 +81,8 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) replace: bool,
     /// At the end, begin no connection and wait so long for the next request of those that are
-    /// open, which hands them over; fractions are allowed, 0 ends at once, as a second signal does
+    /// open, which hands them over; a proxy answers it, and ends when nothing is under way any more;
+    /// fractions are allowed, 0 ends at once, as a second signal does
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) drain: Duration,
 }

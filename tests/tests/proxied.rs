@@ -1,15 +1,17 @@
 //! Proxy mode, driver and slow path together: whichever answers a preflight, the bytes are the
 //! same, and everything else reaches the server behind, whichever it is.
 
-use std::net::SocketAddr;
+use std::{fs::File, net::SocketAddr};
 
 use cors_tests::{
     Family,
-    agent::{Agent, Setup},
+    agent::{Agent, Setup, edge},
     client::{Http, Response},
-    counter, for_each_family,
+    counter, eventually, for_each_family,
     netns::Netns,
     policy,
+    process::Process,
+    scratch::Scratch,
     server::Server,
     topology::{Pair, server_at, sockets},
 };
@@ -134,4 +136,84 @@ fn in_front_of_servers_as_they_are() {
         }
         assert_eq!(ask(&pair.client, at, &policy::preflight("/v1/hello")).status, 204, "{name}");
     }
+}
+
+/// What the slow path does is in the metrics, by the reasons that the driver has, and traced.
+#[test]
+fn what_is_told_of_the_slow_path() {
+    let pair = Pair::new();
+    let server = Server::python(&pair.server, behind()).ready(&pair.server, behind());
+    server.put_file("item", b"content");
+    let nobody = "http://127.0.0.1:9".to_owned();
+    let both = format!("upstream = [\"http://{}\", \"{nobody}\"]", behind());
+    let one = format!("upstream = \"http://{}\"", behind());
+    let agent = Setup::new(&pair.server, file().replacen(&one, &both, 1))
+        .interface(Pair::INTERFACE)
+        .start();
+    let (trace, scratch) = trace(&pair, &agent);
+    let at = server_at(Family::V4);
+    // From the server's own host nothing meets the driver.
+    let asked = |request: &[u8]| ask(&pair.server, at, request).status;
+    assert_eq!(asked(&policy::preflight("/v1/item?secret")), 204);
+    assert_eq!(asked(&policy::preflight_from(policy::FOREIGN_ORIGIN, "/v1/item")), 403);
+    for _ in 0..4 {
+        assert_eq!(asked(&policy::get("/v1/item")), 200);
+    }
+    let told = eventually("it is traced", || {
+        let text = scratch.read("out");
+        (text.lines().count() >= 2 && text.ends_with('\n')).then_some(text)
+    });
+    let told: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (told, reason) in told.iter().zip(["answered", "origin_denied"]) {
+        assert_eq!((&told["tier"], &told["reason"]), (&"proxy".into(), &reason.into()), "{told}");
+        assert_eq!(told["policy"], "api");
+    }
+    assert_eq!(told[0]["request"]["path"], "/v1/item?…");
+    drop(trace);
+
+    let metrics = "127.0.0.1:9410".parse().expect("an address");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let text = ask(&pair.server, metrics, request).body;
+    let text = String::from_utf8(text).expect("text");
+    let upstream = format!("upstream=\"http://{}\"", behind());
+    for line in [
+        "cors_edge_proxy_decisions_total{reason=\"answered\"} 1".to_owned(),
+        "cors_edge_proxy_decisions_total{reason=\"origin_denied\"} 1".to_owned(),
+        "cors_edge_proxy_events_total{event=\"request\"} 6".to_owned(),
+        "cors_edge_proxy_request_duration_seconds_count{outcome=\"answered\"} 1".to_owned(),
+        "cors_edge_proxy_request_duration_seconds_count{outcome=\"denied\"} 1".to_owned(),
+        "cors_edge_proxy_request_duration_seconds_count{outcome=\"forwarded\"} 4".to_owned(),
+        "cors_edge_proxy_request_duration_seconds_bucket{le=\"+Inf\",outcome=\"forwarded\"} 4"
+            .to_owned(),
+        "cors_edge_proxy_requests_in_flight 0".to_owned(),
+        format!("cors_edge_upstream_up{{{upstream}}} 1"),
+        format!("cors_edge_upstream_up{{upstream=\"{nobody}\"}} 0"),
+        format!("cors_edge_upstream_requests_total{{{upstream},result=\"answered\"}} 4"),
+        format!("cors_edge_upstream_first_byte_seconds_count{{{upstream}}} 4"),
+        "cors_edge_policy_preflights_total{policy=\"api\",tier=\"proxy\",reason=\"answered\"} 1"
+            .to_owned(),
+        "cors_edge_policy_preflights_total{policy=\"api\",tier=\"driver\",reason=\"answered\"} 0"
+            .to_owned(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line} in\n{text}");
+    }
+    let unreachable = format!("upstream=\"{nobody}\",result=\"unreachable\"");
+    assert!(!text.contains(&format!("{{{unreachable}}} 0\n")), "{text}");
+    assert!(!text.contains("example"), "{text}");
+    let said = agent.said(&[]);
+    assert!(said.contains(&format!("  {nobody}     DOWN  unreachable ")), "{said}");
+    agent.stop();
+}
+
+/// `cors-edge trace`, once it is told of what happens, and where its output is.
+fn trace(pair: &Pair, agent: &Agent) -> (Process, Scratch) {
+    let scratch = Scratch::new("trace");
+    let mut command = edge();
+    command.args(["trace", "--json", "--runtime-dir"]).arg(agent.runtime_dir());
+    command.stdout(File::create(scratch.path("out")).expect("a file"));
+    command.stderr(File::create(scratch.path("err")).expect("a file"));
+    let process = pair.server.spawn(command);
+    eventually("it traces", || scratch.read("err").contains("tracing").then_some(()));
+    (process, scratch)
 }

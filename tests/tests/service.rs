@@ -1,6 +1,6 @@
 //! What the agent says to whoever runs it as a service.
 
-use std::os::unix::net::UnixDatagram;
+use std::{net::TcpListener, os::unix::net::UnixDatagram};
 
 use cors_tests::{
     PATIENCE,
@@ -90,5 +90,39 @@ fn the_journal_is_chosen_by_the_file_that_systemd_names() {
         .environment("JOURNAL_STREAM", "1:1")
         .start();
     assert!(agent.log().starts_with('{'), "{}", agent.log());
+    agent.stop();
+}
+
+/// The sockets of a proxy are left with the service manager, which gives them back at the next start.
+#[test]
+fn the_service_manager_keeps_the_sockets_of_a_proxy() {
+    let pair = Pair::new();
+    let scratch = Scratch::new("manager");
+    let socket = scratch.path("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let upstream = "[server]\nupstream = \"http://127.0.0.1:8080\"";
+    let file = policy::file(&["10.0.0.1:80", "10.0.0.1:81"]).replacen("[server]", upstream, 1);
+    let setup = || {
+        Setup::new(&pair.server, file.clone())
+            .interface(Pair::INTERFACE)
+            .environment("NOTIFY_SOCKET", socket.display().to_string())
+    };
+    let agent = setup().start();
+    for port in [80, 81] {
+        let (message, _) = expect(&manager, "FDSTORE=1");
+        assert!(message.contains(&format!("FDNAME=listen-10.0.0.1_{port}\n")), "{message}");
+    }
+    agent.stop();
+
+    // One of them, and one of a file that said something else.
+    let [kept, other] = ["10.0.0.1:80", "10.0.0.1:82"]
+        .map(|at| pair.server.enter(|| TcpListener::bind(at).expect("a socket")));
+    expect(&manager, "STOPPING=1");
+    let agent = setup().socket(&kept).socket(&other).start();
+    let (message, _) = expect(&manager, "FDSTORE=1");
+    assert!(message.contains("FDNAME=listen-10.0.0.1_81\n"), "{message}");
+    let (message, _) = expect(&manager, "FDSTOREREMOVE=1");
+    assert!(message.contains("FDNAME=listen-10.0.0.1_82\n"), "{message}");
     agent.stop();
 }
