@@ -50,6 +50,18 @@ impl Sum {
         !self.fold()
     }
 
+    /// What has to be added to a sum in which these words are for others to be there: the first are left
+    /// out by adding their complement (RFC 1624 §3, equation 3).
+    #[must_use]
+    pub const fn exchanged(old: u64, new: u64) -> Self {
+        Self::ZERO.word(!old).word(new)
+    }
+
+    /// A checksum as it stands in a header, after the words that it is for have changed by this.
+    pub const fn update(self, checksum: u16) -> u16 {
+        self.add(Self::folded(!checksum as u32 & 0xffff)).finish()
+    }
+
     /// The sum of a byte string that starts at an even place.
     pub const fn of(bytes: &[u8]) -> Self {
         let mut sum = 0;
@@ -97,5 +109,17 @@ mod tests {
     fn carries_fold_fully() {
         assert_eq!(Sum(u64::MAX).fold(), 0xffff);
         assert_eq!(Sum(0xffff_ffff_0001_ffff).fold(), Sum(0x1_ffff + 0xffff_ffff).fold());
+    }
+
+    #[test]
+    fn an_update_is_the_sum_of_what_is_there_then() {
+        let mut bytes = *b"\x01\x02\x03\x04\xff\xfe\xfd\xfc\x45\x00\x00\x28\x00\x00\x40\x00";
+        for new in [0u64, 1, 0x0102_0304_0506_0708, u64::MAX, 0xffff_0000_0000_ffff] {
+            let before = Sum::of(&bytes).finish();
+            let old = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+            bytes[..8].copy_from_slice(&new.to_le_bytes());
+            let after = Sum::exchanged(old, new).update(before);
+            assert_eq!(Sum::of(&bytes).add(Sum::folded(u32::from(after))).finish(), 0, "{new:#x}");
+        }
     }
 }

@@ -211,11 +211,37 @@ exits! {
     /// A reply that does not fit one segment of this client, or its window.
     ReplyTooLong = "reply_too_long", Pass;
 
+    // ---- edge: connections that the kernel owns
+    /// A segment of a tracked connection.
+    Tracked = "tracked", Pass;
+    /// A segment of a connection on which answers were given, and whose requests cannot be told
+    /// apart any more.
+    Opaque = "opaque", Pass;
+    /// A request, or a part of one, in front of which another is not over: from here on nothing is
+    /// answered.
+    Pipelined = "pipelined", Pass;
+    /// A method that is not three to seven capital letters.
+    Method = "method", Pass;
+    /// A preflight answered on a connection that the kernel owns.
+    TrackedAnswered = "tracked_answered", Transmit;
+    /// The same, answered again.
+    TrackedAgain = "tracked_again", Transmit;
+    /// Bytes that the kernel has long had, acknowledged once more.
+    TrackedAck = "tracked_ack", Transmit;
+    /// A retransmitted preflight to which there is no such answer any more: reset.
+    TrackedReset = "tracked_reset", Transmit;
+    /// The kernel sent something while an answer was being written: the client asks again.
+    Overtaken = "overtaken", Drop;
+    /// Another CPU did not let go of the connection: what comes again is looked at again.
+    Busy = "busy", Drop;
+
     // ---- handover
     /// A segment for which the kernel has a socket, or that is not for a protected one.
     TcNotOurs = "tc_not_ours", Pass;
     /// A connection handed to the kernel's TCP.
     HandedOver = "handed_over", Pass;
+    /// The same for one that cannot be tracked, because the table is full.
+    HandedOverUntracked = "handed_over_untracked", Pass;
     /// No proof that the connection is ours: the kernel refuses it.
     Orphan = "orphan", Pass;
     /// A later segment that overtook the one to hand over: the client sends it again.
@@ -226,6 +252,19 @@ exits! {
     HandoverMptcp = "handover_mptcp", Pass;
     /// The kernel refused the hand-over.
     HandoverRefused = "handover_refused", Pass;
+
+    // ---- outward
+    /// A packet of the host that is of no tracked connection.
+    OutNotTracked = "out_not_tracked", Pass;
+    /// A handshake that the kernel made: the connection is tracked.
+    OutBegun = "out_begun", Pass;
+    /// A segment to the client of a tracked connection.
+    OutTracked = "out_tracked", Pass;
+    /// A response whose end cannot be told: from here on nothing is answered.
+    OutOpaque = "out_opaque", Pass;
+    /// Sent again by the kernel, which does not know yet that the client has it, while an answer is on its
+    /// way.
+    OutHeld = "out_held", Drop;
 }
 
 /// Every variant at its number, and [`Exit::Internal`] up to a power of two.

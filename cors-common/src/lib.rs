@@ -37,5 +37,6 @@ pub mod swar;
 pub mod tally;
 pub mod tcp;
 pub mod trace;
+pub mod track;
 pub mod wire;
 pub mod zero;

@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 6;
+pub const ABI: u32 = 7;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;
@@ -18,10 +18,13 @@ pub const FLAG_NO_SACK: u32 = 2;
 /// In [`State::flags`]: nor window scaling (`net.ipv4.tcp_window_scaling` is 0).
 pub const FLAG_NO_WINDOW_SCALE: u32 = 4;
 
+/// In [`State::flags`]: connections that the kernel owns are tracked.
+pub const FLAG_TRACK: u32 = 8;
+
 /// Length of an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const DATE_LEN: usize = 29;
 
-/// The one entry of the map `STATE`, 328 bytes.
+/// The one entry of the map `STATE`, 336 bytes.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct State {
@@ -35,7 +38,7 @@ pub struct State {
     pub epoch: u32,
     /// Which of the dates is current, 0 or 1.
     pub date: u32,
-    /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`] and [`FLAG_NO_WINDOW_SCALE`].
+    /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`], [`FLAG_NO_WINDOW_SCALE`] and [`FLAG_TRACK`].
     pub flags: u32,
     /// Counts the changes of the set of protected sockets, see [`crate::tcp::flow::Flow::sockets`].
     pub sockets: u32,
@@ -43,6 +46,10 @@ pub struct State {
     pub memo_mask: u32,
     /// Who is told of decisions: see [`crate::trace`].
     pub trace: u32,
+    /// Entries for tracked connections, less one; a power of two less one.
+    pub track_mask: u32,
+    /// Zero.
+    pub pad: u32,
     /// The cookie secret.
     pub keys: Keys,
     /// Two policies: the active one, and the one before or the one being written.
@@ -51,7 +58,7 @@ pub struct State {
     pub dates: [Date; 2],
 }
 
-const _: () = assert!(size_of::<State>() == 72 + 128 + 128);
+const _: () = assert!(size_of::<State>() == 80 + 128 + 128);
 
 /// Where one generation of the policy lies in the maps, 64 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

@@ -19,7 +19,7 @@ pub const KINDS: [Exit; 4] =
 #[inline(always)]
 pub const fn place(exit: Exit) -> Option<usize> {
     match exit {
-        Exit::Answered | Exit::AnsweredClose | Exit::WouldAnswer => Some(0),
+        Exit::Answered | Exit::AnsweredClose | Exit::TrackedAnswered | Exit::WouldAnswer => Some(0),
         Exit::OriginDenied => Some(1),
         Exit::MethodDenied => Some(2),
         Exit::HeaderDenied => Some(3),
@@ -53,12 +53,12 @@ mod tests {
             assert_eq!(place(exit), Some(at));
         }
         let counted = Exit::ALL.iter().filter(|exit| place(**exit).is_some()).count();
-        assert_eq!(counted, KINDS.len() + 2);
+        assert_eq!(counted, KINDS.len() + 3);
         let mut tally = Tally::default();
         for exit in Exit::ALL {
             tally.count(*exit);
         }
-        assert_eq!(tally, Tally([3, 1, 1, 1]));
+        assert_eq!(tally, Tally([4, 1, 1, 1]));
     }
 
     #[test]

@@ -12,13 +12,13 @@ use cors_common::{
     state::{Slot, State},
     tally,
     tcp::{
-        flow::{Flow, change},
+        flow::{Flow, change, phase},
         measure::measure,
         step::step,
         verdict::{Ask, Change},
     },
     trace,
-    wire::segment::Segment,
+    wire::segment::{Segment, flags},
 };
 
 use crate::{
@@ -28,7 +28,9 @@ use crate::{
     global,
     maps::{CHANGES, FLOWS, PROTECTED, SCRATCH, Scratch, TALLIES},
     stage::{Done, done, result},
+    table,
     trace::tell,
+    tracked,
     transmit::transmit,
 };
 
@@ -64,6 +66,15 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         None => false,
     };
     let state = state?;
+    let is_syn = scratch.segment.flags & flags::KIND == flags::SYN;
+    // One that answers are given on is the driver's, and any other may be the kernel's.
+    if !is_syn && !(known && scratch.flow.phase != phase::LEAVING) {
+        let tuple = core::ptr::from_ref(&scratch.segment.tuple);
+        let place = table::track_find(tuple, env::track_mask(state));
+        if place != table::NOWHERE {
+            return tracked::edge(ctx, scratch, state, place);
+        }
+    }
     let sockets = env::sockets(state);
     // What an entry of the same set of sockets is for is protected.
     // SAFETY: only whether there is an entry is asked.
@@ -78,9 +89,7 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     let measures = env::measures(state);
     result(judge(ctx, scratch, state, known, measures))?;
     if !matches!(scratch.verdict.ask, Ask::Nothing) {
-        scratch.event.generation = 0;
-        scratch.event.policy = trace::NO_POLICY;
-        scratch.event.len = 0;
+        no_event(scratch);
         let refused = if env::lapsed(state, &mut scratch.tick) {
             done(Err(Exit::LeaseExpired))
         } else {
@@ -103,6 +112,9 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
             Err(failed) => return Err(failed),
         }
     }
+    if is_syn && matches!(scratch.verdict.exit, Exit::SynAck) {
+        table::forget(&scratch.segment.tuple, env::track_mask(state));
+    }
     match scratch.verdict.change {
         Change::Keep => {}
         Change::Forget => forget(scratch),
@@ -118,9 +130,17 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     Ok(exit)
 }
 
+/// Nothing is known yet of the request that is about to be looked at.
+#[inline(always)]
+pub(crate) const fn no_event(scratch: &mut Scratch) {
+    scratch.event.generation = 0;
+    scratch.event.policy = trace::NO_POLICY;
+    scratch.event.len = 0;
+}
+
 /// A request was decided on: counted for its policy, and told to whoever traces.
 #[inline(always)]
-fn decided(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State, exit: Exit) {
+pub(crate) fn decided(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State, exit: Exit) {
     if let Some(tally) = TALLIES.get_ptr_mut(scratch.event.policy) {
         // SAFETY: the entry is this CPU's own, and programs of one CPU do not interrupt each
         // other inside this read and write.
@@ -142,7 +162,8 @@ fn judge(
     measures: bool,
 ) -> Done {
     let Scratch { segment, flow, options, verdict, tick, zero, .. } = scratch;
-    let mut kernel = Kernel { packet: XdpFrame(ctx), state, options, tick, zero: *zero };
+    let packet = XdpFrame(ctx);
+    let mut kernel = Kernel { packet, state, options, tick, zero: *zero, tracked: false };
     if measures {
         return done(measure(segment, &mut kernel).map(|len| {
             verdict.request_len = len;
@@ -178,9 +199,7 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     let known = global::recall(head, answer, len as u32, slot.generation, mask);
     if known != global::RECALLED {
         if let Err(exit) = decide(head, answer, slot, len) {
-            if tally::is_denied(exit) {
-                event.policy = slot.policy_base.wrapping_add(head.policy());
-            }
+            event.policy = denier(head, slot, exit);
             return Err(exit);
         }
         global::remember(head, answer, known, len as u32, slot.generation);
@@ -189,11 +208,33 @@ fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -
     Ok(())
 }
 
+/// The policy that denies a request, if one does.
+#[inline(always)]
+pub(crate) fn denier(head: &Head, slot: &Slot, exit: Exit) -> u32 {
+    if tally::is_denied(exit) {
+        slot.policy_base.wrapping_add(head.policy())
+    } else {
+        trace::NO_POLICY
+    }
+}
+
 /// Reads a head and looks it up, step by step.
 #[inline(always)]
 fn decide(head: &mut Head, answer: &mut Answer, slot: &Slot, len: usize) -> Result<(), Exit> {
+    result(global::head_read(head, len as u32, 1))?;
+    decide_read(head, answer, slot)
+}
+
+/// The same with a head that was framed.
+#[inline(always)]
+pub(crate) fn decide_framed(head: &mut Head, answer: &mut Answer, slot: &Slot) -> Result<(), Exit> {
+    result(global::head_judge(head))?;
+    decide_read(head, answer, slot)
+}
+
+#[inline(always)]
+fn decide_read(head: &mut Head, answer: &mut Answer, slot: &Slot) -> Result<(), Exit> {
     let slot = core::ptr::from_ref(slot);
-    result(global::head_read(head, len as u32))?;
     result(global::policy_scope(head, slot))?;
     result(global::policy_origin(head, slot))?;
     result(global::policy_asked(head, slot))?;

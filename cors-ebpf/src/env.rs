@@ -9,7 +9,9 @@ use aya_ebpf::{
 use cors_common::{
     cookie::Keys,
     exit::Exit,
-    state::{self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
+    state::{
+        self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, FLAG_TRACK, Slot, State,
+    },
     tcp::{
         Arrival, Env, Owner,
         recent::{self, Recent},
@@ -41,6 +43,8 @@ pub(crate) struct Kernel<'a, P> {
     pub(crate) options: &'a mut OptionBytes,
     pub(crate) tick: &'a mut Tick,
     pub(crate) zero: Zero,
+    /// The connection is tracked: segments that go on must be looked at all the same.
+    pub(crate) tracked: bool,
 }
 
 /// A word of the state as it is at this moment: the agent may be writing it.
@@ -87,6 +91,24 @@ pub(crate) fn traced(state: &State) -> u32 {
 #[inline(always)]
 pub(crate) fn sockets(state: &State) -> u32 {
     now!(state, sockets)
+}
+
+/// Entries for tracked connections, less one.
+#[inline(always)]
+pub(crate) fn track_mask(state: &State) -> u32 {
+    now!(state, track_mask)
+}
+
+/// Whether connections that the kernel owns are tracked from now on.
+#[inline(always)]
+pub(crate) fn tracks(state: &State) -> bool {
+    now!(state, flags) & FLAG_TRACK != 0
+}
+
+/// When it is, in the unit of [`cors_common::track::Track::seen`].
+#[inline(always)]
+pub(crate) fn second(state: &State) -> u32 {
+    (now!(state, lease) >> 30) as u32
 }
 
 /// Whether to count only.
@@ -153,7 +175,9 @@ impl<P: Packet> Env for Kernel<'_, P> {
             1 => Owner::Listener,
             2 => Owner::MptcpListener,
             _ => {
-                if let Some(entry) = entry(segment) {
+                if !self.tracked
+                    && let Some(entry) = entry(segment)
+                {
                     entry.note(segment, now!(self.state, lease));
                 }
                 Owner::Connection

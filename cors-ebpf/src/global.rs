@@ -92,8 +92,13 @@ globals! {
             }
             NOWHERE
         };
-    /// [`Head::read`].
-    fn head_read(head: &mut Head;; len: u32) -> Done, FAILED, done(head.read(len as usize));
+    /// [`Head::read`] if it is to be a `preflight`, or else [`Head::frame`].
+    fn head_read(head: &mut Head;; len: u32, preflight: u32) -> Done, FAILED,
+        done(head.read_as(len as usize, preflight != 0));
+    /// [`Head::judge`] on a head that was framed.
+    fn head_judge(head: &mut Head;;) -> Done, FAILED, done(head.judge());
+    /// [`Head::response`].
+    fn head_response(head: &mut Head;; len: u32) -> Done, FAILED, done(head.response(len as usize));
     /// [`find_tagged`].
     fn policy_find(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u64, 0,
         find_tagged(Maps, slot, head, tag, at);

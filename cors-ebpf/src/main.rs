@@ -3,7 +3,8 @@
 //! A thin shell. It reads frames, asks `cors_common` what to do, and carries that out; every
 //! decision is tested on the host, where the same functions run. For any target but `bpf` this is
 //! an empty program, so that the workspace can be checked as a whole.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "see `table`"))]
 
 #[cfg(target_arch = "bpf")]
 mod edge;
@@ -22,13 +23,19 @@ mod kfunc;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod outward;
+#[cfg(target_arch = "bpf")]
 mod pass;
 #[cfg(target_arch = "bpf")]
 mod stage;
 #[cfg(target_arch = "bpf")]
+mod table;
+#[cfg(target_arch = "bpf")]
 mod tick;
 #[cfg(target_arch = "bpf")]
 mod trace;
+#[cfg(target_arch = "bpf")]
+mod tracked;
 #[cfg(target_arch = "bpf")]
 mod transmit;
 

@@ -17,6 +17,13 @@ use cors_common::{
         verdict::Verdict,
     },
     trace::{Budget, Event, RING},
+    track::{
+        Track,
+        inward::{Inward, Request},
+        outward::{Outward, Said},
+        sack,
+        table::ENTRIES,
+    },
     wire::{
         link::{Interface, Vlan},
         options::OptionBytes,
@@ -64,6 +71,11 @@ pub(crate) static VLANS: HashMap<Vlan, u32, 4096> = HashMap::new();
 #[btf_map]
 pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray::new();
 
+/// Connections that the kernel owns, see [`cors_common::track::table`]; shared memory, and locks in it.
+#[btf_map]
+pub(crate) static TRACKS: Array<Track, { ENTRIES as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
+
 /// One counter for each way out.
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new();
@@ -80,9 +92,10 @@ pub(crate) static TRACE: RingBuf<Event, RING> = RingBuf::new();
 #[btf_map]
 pub(crate) static MEMO: PerCpuArray<Memo, 256> = PerCpuArray::new();
 
-/// Room that a stack of 512 bytes does not have.
+/// Room that a stack of 512 bytes does not have. One for packets that come in and one for those that
+/// go out: the kernel may send one while it receives another.
 #[btf_map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub(crate) static SCRATCH: PerCpuArray<Scratch, 2> = PerCpuArray::new();
 
 /// Ethernet with two tags, and padding.
 pub(crate) const LINK_MAX: usize = 24;
@@ -106,11 +119,37 @@ pub(crate) struct Scratch {
     pub(crate) budget: Budget,
     pub(crate) answer: Answer,
     pub(crate) verdict: Verdict,
+    pub(crate) request: Request,
+    pub(crate) inward: Inward,
+    pub(crate) outward: Outward,
+    pub(crate) said: Said,
+    pub(crate) sacks: Sacks,
+    /// A few bytes of a payload, for those who read it byte by byte.
+    pub(crate) window: Window,
     pub(crate) zero: Zero,
 }
 
 /// An event ends where the bytes of the head begin, which are the first thing in it.
 const _: () = assert!(core::mem::offset_of!(Scratch, head) == size_of::<Event>());
+/// A segment's options, as a whole number of words.
+#[repr(C, align(8))]
+pub(crate) struct Sacks {
+    pub(crate) bytes: [u8; sack::BUFFER],
+    pub(crate) found: sack::Found,
+}
+
+/// Bytes of a payload.
+#[repr(C, align(8))]
+pub(crate) struct Window {
+    pub(crate) bytes: [u8; WINDOW],
+    /// Where in the payload they are.
+    pub(crate) at: u32,
+    /// How many there are.
+    pub(crate) len: u32,
+}
+
+/// The most bytes of a [`Window`].
+pub(crate) const WINDOW: usize = 16;
 
 /// The compiled policy as the maps hold it.
 #[derive(Clone, Copy)]

@@ -79,3 +79,9 @@ pub const TWO_TAGS: &str = "two_tags";
 pub const LEAVING: &str = "leaving";
 /// A reply for which the packet's buffer has no room.
 pub const NO_ROOM: &str = "no_room";
+/// A preflight answered on a connection that the kernel owns.
+pub const TRACKED_ANSWERED: &str = "tracked_answered";
+/// The same, answered again.
+pub const TRACKED_AGAIN: &str = "tracked_again";
+/// A request in front of which another is not over.
+pub const PIPELINED: &str = "pipelined";

@@ -189,7 +189,7 @@ fn a_policy_may_outgrow_its_maps() {
     assert_ne!(after["programs"][0]["id"], before["programs"][0]["id"]);
     let link = pair.server.ip(&["-details", "link", "show", "dev", Pair::INTERFACE]);
     assert!(link.contains(&format!("prog/xdp id {} ", after["programs"][0]["id"])), "{link}");
-    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 2);
+    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 3);
     // The connection is remembered, the counters go on, and the policy is the new one.
     assert!(answers(&mut http, "https://app-19999.example.net"));
     assert_eq!(agent.counters().get(counter::ANSWERED), 2);
@@ -227,7 +227,7 @@ fn other_sockets_and_other_interfaces() {
     let status = agent.status();
     assert_eq!(status["interfaces"].as_array().map(Vec::len), Some(2));
     assert_eq!(status["protected"].as_array().map(Vec::len), Some(2), "{}", status["protected"]);
-    assert_eq!(program::count(&pair.server, "lo"), 2);
+    assert_eq!(program::count(&pair.server, "lo"), 3);
     let (code, said) = agent.reload(&on("\"lo\"", "0.0.0.0:81"));
     assert_eq!(code, 0, "{said}");
     assert_eq!(program::count(&pair.server, Pair::INTERFACE), 0);
@@ -246,7 +246,7 @@ fn other_sockets_and_other_interfaces() {
         assert!(said.contains(reason), "{said}");
     }
     assert_eq!(agent.generation(), 3);
-    assert_eq!(program::count(&pair.server, "lo"), 2);
+    assert_eq!(program::count(&pair.server, "lo"), 3);
     agent.stop();
 }
 

@@ -53,7 +53,7 @@ fn what_runs_and_where() {
         let text = |entry: &Value| entry.get(member).and_then(Value::as_str).map(ToOwned::to_owned);
         list.iter().filter_map(text).collect()
     };
-    assert_eq!(texts(&status["programs"], "name"), ["edge", "handover"]);
+    assert_eq!(texts(&status["programs"], "name"), ["edge", "handover", "outward"]);
     assert_eq!(texts(&status["interfaces"], "name"), [Pair::INTERFACE, "lo"]);
     assert_eq!(texts(&status["interfaces"], "xdp"), ["generic", "generic"]);
     // The program ids are those of the kernel: `ip` shows the driver's.

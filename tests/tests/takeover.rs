@@ -115,7 +115,7 @@ fn nothing_fails(pair: &Pair, counters: Kept, happens: impl FnOnce(Ended) -> Age
             }
             Kept::No => assert!((1..asked).contains(&counted.all_answered()), "{counted:?}"),
         }
-        assert_eq!(on(pair), 2);
+        assert_eq!(on(pair), 3);
         agent.stop_by(Signal::SIGINT);
         asked
     });
@@ -158,7 +158,7 @@ fn maps_of_another_layout() {
     let ended = agent.end(Signal::SIGKILL);
     lay_out_anew(&pair.server, &["flows", "counters", "host"]);
     let agent = setup(&pair).start_after(ended);
-    assert_eq!(on(&pair), 2);
+    assert_eq!(on(&pair), 3);
     assert_eq!(agent.counters().get(counter::SYN_ACK), 0, "new counters");
     assert_eq!(agent.flows(), 0);
     assert!(begun.ask(&policy::preflight("/v1/item")).is_cors());
@@ -197,7 +197,7 @@ fn an_agent_that_is_gone_for_good() {
     let mut open = Http::connect(&pair.client, at);
     assert!(open.ask(&policy::preflight("/v1/item")).is_cors());
     agent.kill();
-    assert_eq!(on(&pair), 2);
+    assert_eq!(on(&pair), 3);
     eventually("the lease has run out", || {
         let mut http = Http::connect(&pair.client, at);
         (!http.ask(&policy::preflight("/v1/item")).is_cors()).then_some(())
@@ -210,7 +210,7 @@ fn an_agent_that_is_gone_for_good() {
 
     let scratch = cors_tests::scratch::Scratch::new("detach");
     let (code, said) = detach(&pair.server, scratch.dir());
-    assert_eq!((code, said.as_str()), (0, "2 programs detached\n"));
+    assert_eq!((code, said.as_str()), (0, "3 programs detached\n"));
     assert_eq!(on(&pair), 0);
     assert!(!there(&pair.server));
     assert_eq!(open.ask(&policy::get("/v1/item")).body, b"recorded");
@@ -226,9 +226,9 @@ fn what_is_not_taken_over() {
     let (code, said) = detach(&pair.server, &runtime_dir);
     assert_eq!(code, 1);
     assert!(said.contains("another agent is running"), "{said}");
-    assert_eq!(on(&pair), 2);
+    assert_eq!(on(&pair), 3);
     let ended = agent.end(Signal::SIGTERM);
-    assert_eq!(on(&pair), 2);
+    assert_eq!(on(&pair), 3);
 
     // An agent that does not come to be leaves what it found.
     let file = policy::file(&sockets());
@@ -237,13 +237,13 @@ fn what_is_not_taken_over() {
     let again = |file| Setup::new(&pair.server, file).argument("--pin").argument(PIN);
     let (code, said) = again(wrong).interface(Pair::INTERFACE).refuse();
     assert_eq!(code, 1, "{said}");
-    assert_eq!(on(&pair), 2, "{said}");
+    assert_eq!(on(&pair), 3, "{said}");
     drop(there);
 
     // One on another interface, or in another mode, or without one of the programs, takes off what
     // it does not use.
     let agent = again(file.clone()).interface("lo").start_after(ended);
-    assert_eq!((on(&pair), program::count(&pair.server, "lo")), (0, 2));
+    assert_eq!((on(&pair), program::count(&pair.server, "lo")), (0, 3));
     let ended = agent.end(Signal::SIGTERM);
     let agent = again(file.clone()).interface("lo").argument("--measure").start_after(ended);
     assert_eq!(program::count(&pair.server, "lo"), 1);
@@ -258,7 +258,7 @@ fn what_is_not_taken_over() {
     pair.server.ip(&["link", "add", Pair::INTERFACE, "type", "veth", "peer", "name", "p0"]);
     pair.server.ip(&["link", "set", Pair::INTERFACE, "up"]);
     let agent = setup(&pair).start_after(ended);
-    assert_eq!(on(&pair), 2);
+    assert_eq!(on(&pair), 3);
     agent.stop_by(Signal::SIGINT);
 
     let (code, said) = Setup::new(&pair.server, file)

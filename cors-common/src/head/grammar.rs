@@ -25,6 +25,7 @@ use crate::{
 const TURNS: u32 = (HEAD_MAX / 8) as u32 + LINES_MAX + 2;
 
 const OPTIONS: u64 = words::<1>("OPTIONS ")[0];
+const OPTIONS_LEN: usize = 8;
 const VERSION: u64 = words::<1>(" HTTP/1.")[0];
 const VERSION_END: u64 = words::<1>("1\r\n")[0];
 const CRLF: u64 = words::<1>("\r\n")[0];
@@ -40,28 +41,43 @@ impl Head {
     /// On success the pieces that a policy asks for are known. Every error passes the request on.
     #[inline(always)]
     pub fn read(&mut self, len: usize) -> Result<(), Exit> {
+        self.read_as(len, true)
+    }
+
+    /// [`Head::read`] or [`Head::frame`]: as one function, which the verifier then walks once.
+    #[inline(always)]
+    pub fn read_as(&mut self, len: usize, preflight: bool) -> Result<(), Exit> {
         if len > HEAD_MAX {
             return Err(Exit::HeadTooLong);
         }
         self.seal(len);
-        self.seen = self.zero.blur(0) as u64;
-        self.doubled = self.zero.blur(0) as u64;
-        if self.word(0) != OPTIONS {
+        self.forget_names();
+        let target = if !preflight {
+            self.method()? + 1
+        } else if self.word(0) == OPTIONS {
+            OPTIONS_LEN
+        } else {
             return Err(Exit::NotOptions);
-        }
-        self.request_line(len)?;
+        };
+        self.request_line(len, target)?;
         self.header_lines(len)?;
+        if !preflight {
+            return self.judge_frame();
+        }
+        if self.end as usize != len {
+            return Err(Exit::HeadTrailing);
+        }
         self.judge()
     }
 
-    /// The target and the version; leaves [`Head::line`] at the first header line.
+    /// The target, which starts at `from`, and the version; leaves [`Head::line`] at the first
+    /// header line.
     #[inline(always)]
-    fn request_line(&mut self, len: usize) -> Result<(), Exit> {
-        const TARGET: usize = 8;
-        if self.byte(TARGET) != b'/' {
-            return Err(if len <= TARGET { Exit::HeadIncomplete } else { Exit::Target });
+    pub(super) fn request_line(&mut self, len: usize, from: usize) -> Result<(), Exit> {
+        if self.byte(from) != b'/' {
+            return Err(if len <= from { Exit::HeadIncomplete } else { Exit::Target });
         }
-        let mut at = self.zero.blur(TARGET) & HEAD_MASK;
+        let mut at = self.zero.blur(from) & HEAD_MASK;
         for _ in 0..HEAD_MAX / 8 {
             let word = self.word(at);
             let end = swar::not_visible(word);
@@ -81,7 +97,7 @@ impl Head {
                 continue;
             }
             let space = (at + swar::first(end)) & HEAD_MASK;
-            self.target = Span { at: TARGET as u32, len: (space - TARGET) as u32 };
+            self.target = Span { at: from as u32, len: (space - from) as u32 };
             self.line = (space + 11) as u32;
             return match self.byte(space) {
                 b' ' if self.word(space) == VERSION
@@ -98,9 +114,9 @@ impl Head {
         Err(Exit::HeadTooLong)
     }
 
-    /// Every header line, and the empty one at the end.
+    /// Every header line, and the empty one, behind which [`Head::end`] is.
     #[inline(always)]
-    fn header_lines(&mut self, len: usize) -> Result<(), Exit> {
+    pub(super) fn header_lines(&mut self, len: usize) -> Result<(), Exit> {
         self.line_ends(len)?;
         if self.marked.get() > LINES_MAX {
             return Err(Exit::HeadTooLong);
@@ -114,7 +130,7 @@ impl Head {
         Ok(())
     }
 
-    /// Finds where every line ends, up to the empty one, which must be the last.
+    /// Finds where every line ends, up to the empty one.
     #[inline(always)]
     fn line_ends(&mut self, len: usize) -> Result<(), Exit> {
         let mut start = self.line as usize & HEAD_MASK;
@@ -132,11 +148,9 @@ impl Head {
                 return Err(if cut { Exit::HeadIncomplete } else { Exit::HeaderByte });
             }
             if end == start {
-                return match len.wrapping_sub(end) {
-                    2 => Ok(()),
-                    0 | 1 => Err(Exit::HeadIncomplete),
-                    _ => Err(Exit::HeadTrailing),
-                };
+                // The zeros behind the text are no CRLF, so that both bytes are part of it.
+                self.end = (end + 2) as u32;
+                return Ok(());
             }
             self.mark(end);
             start = (end + 2) & HEAD_MASK;
@@ -177,37 +191,69 @@ impl Head {
         Ok(())
     }
 
-    /// What the headers that matter must and must not be.
+    /// No header has come yet.
     #[inline(always)]
-    fn judge(&mut self) -> Result<(), Exit> {
-        // Blurred, or the verifier would remember each bit that was looked at.
-        let (seen, doubled, zero) = (self.seen as usize, self.doubled as usize, self.zero);
-        let has = |row: usize| zero.blur(seen) >> row & 1 != 0;
+    pub(super) fn forget_names(&mut self) {
+        self.seen = self.zero.blur(0) as u64;
+        self.doubled = self.zero.blur(0) as u64;
+    }
+
+    /// Whether a header that matters has come. Blurred, or the verifier would remember each bit
+    /// that was looked at.
+    #[inline(always)]
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.zero.blur(self.seen as usize) >> row & 1 != 0
+    }
+
+    /// Whether it has come twice.
+    #[inline(always)]
+    pub(super) fn has_twice(&self, row: usize) -> bool {
+        self.zero.blur(self.doubled as usize) >> row & 1 != 0
+    }
+
+    /// The value that came last with it.
+    #[inline(always)]
+    pub(super) const fn value(&self, row: usize) -> Span {
+        self.values[row]
+    }
+
+    /// Whether the value is this text, without regard to case.
+    #[inline(always)]
+    pub(super) fn is_fixed(&self, row: usize, len: usize, text: &[u64]) -> bool {
+        let value = self.values[row];
+        value.len as usize == len && self.is_ignoring_case(value.at as usize, len, text)
+    }
+
+    /// Whether `Connection` says nothing but `keep-alive`.
+    #[inline(always)]
+    pub(super) fn is_kept_alive(&self) -> bool {
+        self.is_fixed(name::CONNECTION, 10, &KEEP_ALIVE)
+    }
+
+    /// What the headers of a preflight must and must not be, when its lines were read.
+    #[inline(always)]
+    pub fn judge(&mut self) -> Result<(), Exit> {
         let once = |row: usize| {
-            if zero.blur(doubled) >> row & 1 == 0 { Ok(has(row)) } else { Err(Exit::Duplicate) }
+            if self.has_twice(row) { Err(Exit::Duplicate) } else { Ok(self.has(row)) }
         };
-        let fixed = |row: usize, len: usize, text: &[u64]| {
-            let value = self.values[row];
-            value.len as usize == len && self.is_ignoring_case(value.at as usize, len, text)
-        };
-        if has(name::TRANSFER_ENCODING) {
+        if self.has(name::TRANSFER_ENCODING) {
             return Err(Exit::TransferEncoding);
         }
-        if has(name::UPGRADE) {
+        if self.has(name::UPGRADE) {
             return Err(Exit::Upgrade);
         }
-        if has(name::EXPECT) {
+        if self.has(name::EXPECT) {
             return Err(Exit::Expect);
         }
-        if once(name::CONTENT_LENGTH)? && !fixed(name::CONTENT_LENGTH, 1, &ZERO) {
+        if once(name::CONTENT_LENGTH)? && !self.is_fixed(name::CONTENT_LENGTH, 1, &ZERO) {
             return Err(Exit::ContentLength);
         }
-        if once(name::TE)? && !fixed(name::TE, 8, &TRAILERS) {
+        if once(name::TE)? && !self.is_fixed(name::TE, 8, &TRAILERS) {
             return Err(Exit::Te);
         }
         let mut close = 0;
-        if once(name::CONNECTION)? && !fixed(name::CONNECTION, 10, &KEEP_ALIVE) {
-            if !fixed(name::CONNECTION, 5, &CLOSE) {
+        if once(name::CONNECTION)? && !self.is_kept_alive() {
+            if !self.is_fixed(name::CONNECTION, 5, &CLOSE) {
                 return Err(Exit::Connection);
             }
             close = 1;

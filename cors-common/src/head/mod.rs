@@ -3,9 +3,11 @@
 //! [`grammar`] reads the text, `notes` is what the look-ups of [`crate::policy`] write down beside
 //! it. In the kernel there is one [`Head`] for each CPU.
 
+pub mod frame;
 pub mod grammar;
 mod name;
 mod notes;
+pub mod response;
 
 use crate::{
     swar::{self, words},
@@ -54,6 +56,16 @@ pub struct Head {
     pub headers: Span,
     /// `Connection: close` is there.
     pub close: u32,
+    /// Where the head ends: how many bytes it has.
+    pub end: u32,
+    /// How many bytes of a body follow it, see [`Head::frame`].
+    pub body: u32,
+    /// The status of a response, see [`response`].
+    pub status: u32,
+    /// The `Content-Length` of a response, or why there is none.
+    pub content: u64,
+    /// What there is to know of the method, see [`frame`].
+    pub method_kind: u32,
     /// Which of the names that matter have come, bit by bit.
     seen: u64,
     /// Which of them have come twice.
@@ -98,6 +110,11 @@ impl Head {
             method: NONE,
             headers: NONE,
             close: 0,
+            end: 0,
+            body: 0,
+            status: 0,
+            content: 0,
+            method_kind: 0,
             seen: 0,
             doubled: 0,
             values: [NONE; name::MASK + 1],
@@ -122,11 +139,18 @@ impl Head {
         &mut self.bytes
     }
 
+    /// What nothing is known of, for whoever fills the buffer.
+    #[inline(always)]
+    pub const fn zero(&self) -> Zero {
+        self.zero
+    }
+
     /// Puts zeros behind the first `len` bytes, up to the end of their last block and beyond: a
     /// stop for every scan. What an earlier packet left there is never looked at.
     #[inline(always)]
     pub fn seal(&mut self, len: usize) {
-        let len = len & HEAD_MASK;
+        // Blurred, or the compiler would leave out the mask where it knows better than the verifier.
+        let len = self.zero.blur(len) & HEAD_MASK;
         self.zero.fill(&mut self.bytes[len..len + BLOCK]);
     }
 

@@ -68,6 +68,17 @@ impl Negotiated {
         Some(Self(index | scale << 3 | (offer.sack as u8) << 7))
     }
 
+    /// What every client takes of whom nothing is known: the least segment size, no window scale, no
+    /// selective acknowledgements.
+    #[inline(always)]
+    pub const fn least(family: Family) -> Self {
+        let index = match family {
+            Family::V4 => 0,
+            Family::V6 => 1,
+        };
+        Self(index | WSCALE_NONE << 3)
+    }
+
     /// The largest payload that the client takes, in bytes.
     #[inline(always)]
     pub const fn mss(self) -> u16 {

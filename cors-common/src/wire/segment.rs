@@ -113,6 +113,18 @@ impl Tuple {
     pub const ZERO: Self =
         Self { client: Address([0; 4]), server: Address([0; 4]), client_port: 0, server_port: 0 };
 
+    /// The same connection, of a segment that goes the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn returned(self) -> Self {
+        Self {
+            client: self.server,
+            server: self.client,
+            client_port: self.server_port,
+            server_port: self.client_port,
+        }
+    }
+
     /// With the ports of a TCP header.
     #[inline(always)]
     pub(crate) const fn new(client: Address, server: Address, tcp: &[u8]) -> Self {

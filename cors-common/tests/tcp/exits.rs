@@ -225,6 +225,27 @@ const ELSEWHERE: &[(&str, &[Exit])] = &[
         ],
     ),
     (
+        "connections that the kernel owns",
+        &[
+            Exit::Tracked,
+            Exit::Opaque,
+            Exit::Pipelined,
+            Exit::Method,
+            Exit::TrackedAnswered,
+            Exit::TrackedAgain,
+            Exit::TrackedAck,
+            Exit::TrackedReset,
+            Exit::Overtaken,
+            Exit::Busy,
+            Exit::HandedOverUntracked,
+            Exit::OutNotTracked,
+            Exit::OutBegun,
+            Exit::OutTracked,
+            Exit::OutOpaque,
+            Exit::OutHeld,
+        ],
+    ),
+    (
         "the policy",
         &[
             Exit::Unmatched,

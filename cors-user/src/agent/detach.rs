@@ -4,8 +4,14 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::directory::{Directory, DirectoryError};
-use crate::kernel::pins::{Pins, PinsError};
+use super::{
+    directory::{Directory, DirectoryError},
+    uneven,
+};
+use crate::kernel::{
+    pins::{Pins, PinsError},
+    tracks,
+};
 
 /// Why it stays.
 #[derive(Debug, Error)]
@@ -22,5 +28,6 @@ pub enum DetachError {
 /// directory runs. Returns how many programs that were.
 pub fn detach(runtime_dir: &Path, pin: &Path) -> Result<usize, DetachError> {
     let _lock = Directory::lock(runtime_dir)?;
+    uneven::reset_all(&tracks::left_uneven(pin), "the programs are detached");
     Ok(Pins::remove(pin)?)
 }

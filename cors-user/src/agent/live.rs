@@ -27,7 +27,7 @@ use super::{
     startup::{Startup, Stopwatch},
     succession::Estate,
     traces::Tracing,
-    upkeep,
+    uneven, upkeep,
 };
 use crate::{
     compile::{self, Image, Summary},
@@ -135,6 +135,7 @@ impl Agent {
         let prepared = programs.prepare(&image)?;
         programs.count_for(&prepared, &names(&config)).map_err(NetworkError::from)?;
         let generation = programs.activate(prepared);
+        programs.state.set_tracking(config.server.track);
         startup.policy_us = stopwatch.lap();
         let mut agent = Self {
             source,
@@ -204,6 +205,7 @@ impl Agent {
     /// Detaches, and removes what would have outlived the agent.
     pub(super) fn detach(self) -> Result<(), RunError> {
         let pin = self.pin.clone();
+        uneven::reset_all(&self.programs.uneven(), "the agent stops");
         drop(self);
         if let Some(pin) = pin {
             Pins::remove(&pin)?;

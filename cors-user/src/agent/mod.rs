@@ -29,6 +29,7 @@ pub mod startup;
 pub mod status;
 mod succession;
 mod traces;
+mod uneven;
 mod upkeep;
 
 pub use detach::{DetachError, detach};

@@ -20,6 +20,7 @@ use super::{
     protocol::{Answer, Loaded, Refused},
     service,
     status::{Reload, Reloads as Counts},
+    uneven,
 };
 use crate::{
     compile::{
@@ -29,6 +30,7 @@ use crate::{
     config::{self, Config, difference},
     cors::Rules,
     kernel::{
+        attach::Attachment,
         checks::check,
         grow::{Larger, Seed},
         policy::LIMITS,
@@ -242,6 +244,7 @@ impl Agent {
             error!("what is counted for each policy is wrong from now on: {error}");
         }
         let generation = self.programs.activate(prepared);
+        self.programs.state.set_tracking(config.server.track);
         if let (Some(proxy), Some(rules)) = (&self.proxy, rules) {
             proxy.set_policy(rules);
         }
@@ -261,6 +264,10 @@ impl Agent {
         }
         let difference = difference::between(&self.policy.config, &config);
         let names = self.interfaces(&config);
+        let stays = |on: &Attachment| names.contains(&on.interface);
+        if !self.network.attachments().iter().all(stays) {
+            uneven::reset_all(&self.programs.uneven(), "an interface is not named any more");
+        }
         self.network.set(names, config.server.listen.clone());
         self.policy = Policy {
             generation,

@@ -26,6 +26,9 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Interfaces named in the file; the command line may name others.
     pub interfaces: Vec<String>,
+    /// Whether connections are followed after the hand-over, so that a preflight anywhere on them is
+    /// answered.
+    pub track: bool,
     /// What the proxy does; absent in sidecar mode.
     pub proxy: Option<Proxy>,
 }

@@ -44,7 +44,8 @@ pub(super) enum UpstreamError {
 
 /// Reads `[server]`. What is wrong is left out.
 pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
-    let mut server = model::Server { listen: Vec::new(), interfaces: Vec::new(), proxy: None };
+    let mut server =
+        model::Server { listen: Vec::new(), interfaces: Vec::new(), track: true, proxy: None };
     match &raw.server {
         Field::Absent => {
             let start = At { path: String::new(), span: 0..0, value: () };
@@ -54,6 +55,7 @@ pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
         Field::Given(at) => {
             server.listen = listen(at, problems);
             server.interfaces = interfaces(&at.value.interface, problems);
+            server.track = at.value.track.given().is_none_or(|at| at.value);
             server.proxy = proxy::proxy(at, problems);
         }
     }

@@ -16,6 +16,7 @@ pub(super) fn server(config: &Config) -> Values {
     let mut values = Values::new();
     values.extend(server.listen.iter().map(|socket| ("listen", socket.to_string())));
     values.extend(server.interfaces.iter().map(|name| ("interface", name.clone())));
+    values.extend((!server.track).then(|| ("track", "false".to_owned())));
     let admin = match admin {
         Admin::Usual => None,
         Admin::Off => Some("off".to_owned()),

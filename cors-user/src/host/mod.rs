@@ -9,6 +9,7 @@ pub mod local;
 mod netlink;
 pub mod offload;
 pub mod realtime;
+pub mod reset;
 pub mod sysctl;
 pub mod watch;
 

@@ -8,7 +8,9 @@ use std::{
 };
 
 use aya::programs::{Program, ProgramError};
-use aya_obj::generated::{BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type};
+use aya_obj::generated::{
+    BPF_F_AFTER, BPF_F_BEFORE, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, bpf_attach_type,
+};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -100,6 +102,7 @@ pub struct Attachment {
     // In this order they are closed: nothing is accepted any more that is not handed over.
     edge: Option<Link>,
     handover: Option<Link>,
+    outward: Option<Link>,
 }
 
 /// What holds a program on an interface.
@@ -126,13 +129,16 @@ impl Drop for Link {
 impl Attachment {
     /// Whether what is attached stays so when this goes; it takes a name for that.
     pub fn set_stays(&mut self, stays: bool) {
-        for link in [&mut self.edge, &mut self.handover].into_iter().flatten() {
+        for link in [&mut self.edge, &mut self.handover, &mut self.outward].into_iter().flatten() {
             link.stays = stays;
         }
     }
 
     fn pins(&self) -> impl Iterator<Item = &Path> {
-        [&self.edge, &self.handover].into_iter().flatten().filter_map(|link| link.pin.as_deref())
+        [&self.edge, &self.handover, &self.outward]
+            .into_iter()
+            .flatten()
+            .filter_map(|link| link.pin.as_deref())
     }
 }
 
@@ -150,25 +156,32 @@ impl Programs {
         }
     }
 
-    /// Attaches `handover`, if it is wanted, and then `edge` to an interface.
+    /// Attaches `outward` and `handover`, if they are wanted, and then `edge` to an interface.
     pub fn attach(
         &self,
         interface: &Interface,
         wish: Wish,
         handover: bool,
     ) -> Result<Attachment, AttachError> {
+        // Without `edge` nobody answers, so there is nothing to follow connections for.
+        let follows = handover && wish != Wish::Off;
+        let outward = follows.then(|| self.attach_outward(interface)).transpose()?;
         let handover = handover.then(|| self.attach_handover(interface)).transpose()?;
         let (mode, edge) = self.attach_edge(interface, wish)?;
         let Interface { name, index, .. } = interface;
         info!("on {name}: XDP {mode}, hand-over {}", if handover.is_some() { "on" } else { "off" });
-        Ok(Attachment { interface: name.clone(), index: *index, mode, edge, handover })
+        Ok(Attachment { interface: name.clone(), index: *index, mode, edge, handover, outward })
     }
 
     /// Puts these programs in the place of those that are attached, without a packet in between
     /// that meets neither.
     pub fn take_over(&self, on: &Attachment) -> Result<(), AttachError> {
         // First the one that hands over: what the new `edge` accepts, the old one may not know.
-        for (name, link) in [(program::HANDOVER, &on.handover), (program::EDGE, &on.edge)] {
+        for (name, link) in [
+            (program::OUTWARD, &on.outward),
+            (program::HANDOVER, &on.handover),
+            (program::EDGE, &on.edge),
+        ] {
             if let Some(link) = link {
                 sys::update_link(link.fd.as_fd(), self.program(name)?).map_err(|source| {
                     let mode = if name == program::EDGE { "xdp" } else { "tc" };
@@ -202,6 +215,17 @@ impl Programs {
             Place::Handover,
             bpf_attach_type::BPF_TCX_INGRESS,
             BPF_F_BEFORE,
+        )
+    }
+
+    fn attach_outward(&self, interface: &Interface) -> Result<Link, AttachError> {
+        // Behind the programs of others: what they see is what the kernel sends.
+        self.link(
+            program::OUTWARD,
+            interface,
+            Place::Outward,
+            bpf_attach_type::BPF_TCX_EGRESS,
+            BPF_F_AFTER,
         )
     }
 
@@ -291,7 +315,7 @@ impl Programs {
             let mode = match place {
                 Place::Edge(Mode::Native) => "native",
                 Place::Edge(_) => "generic",
-                Place::Handover => "tc",
+                Place::Handover | Place::Outward => "tc",
             };
             AttachError::Kernel { program, interface: interface.name.clone(), mode, source }
         })?;

@@ -22,6 +22,7 @@ pub mod statistics;
 mod sys;
 mod tallies;
 pub mod trace;
+pub mod tracks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +36,7 @@ use aya::{
 use cors_common::{
     policy::{Template, image::Line},
     state::State,
+    track::table::ENTRIES,
 };
 use thiserror::Error;
 
@@ -50,6 +52,7 @@ use state::StateWords;
 pub use tallies::Counts;
 use tallies::{Places, Tallies};
 use trace::{Decisions, TraceError};
+use tracks::{Tracks, Uneven};
 
 /// Why there is no [`Programs`].
 #[derive(Debug, Error)]
@@ -69,7 +72,8 @@ pub enum ProgramsError {
 }
 
 /// Names of the maps that outlive the programs which they were made for, when larger ones follow.
-const LASTING: &[&str] = &["FLOWS", "CHANGES", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
+const LASTING: &[&str] =
+    &["FLOWS", "CHANGES", "TRACKS", "PROTECTED", "INTERFACES", "VLANS", "COUNTERS"];
 /// Names of the maps that hold the policy.
 const OF_THE_POLICY: &[&str] = &["FACTS", "TEMPLATES"];
 
@@ -87,6 +91,7 @@ pub struct Programs {
     counters: Counters,
     tallies: Tallies,
     flows: Flows,
+    tracks: Tracks,
     descriptors: Descriptors,
     sizes: Sizes,
     pins: Option<Pins>,
@@ -119,6 +124,7 @@ impl Programs {
             counters: Counters::new(take(&mut ebpf, "COUNTERS")?)?,
             tallies: Tallies::new(Places::new(take(&mut ebpf, "TALLIES")?)?),
             flows: Flows::new(take(&mut ebpf, "FLOWS")?, take(&mut ebpf, "CHANGES")?)?,
+            tracks: Tracks::new(&array(&mut ebpf, "TRACKS")?)?,
             descriptors,
             sizes,
             pins,
@@ -190,6 +196,7 @@ impl Programs {
             ("facts", facts),
             ("policies", policies),
             ("flows", flows),
+            ("tracks", (self.tracks.count(), ENTRIES as usize)),
             ("protected", self.protected.fill()),
             ("interfaces", self.interfaces.fill()),
             ("vlans", self.vlans.fill()),
@@ -200,6 +207,11 @@ impl Programs {
     /// Which policy of its file an entry of the policies is.
     pub const fn place_of_policy(&self, entry: u32) -> usize {
         entry as usize % self.policies.room()
+    }
+
+    /// Connections that without the programs would not go on, but break.
+    pub fn uneven(&self) -> Vec<Uneven> {
+        self.tracks.uneven()
     }
 
     /// The sockets that are protected.

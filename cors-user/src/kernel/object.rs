@@ -6,7 +6,10 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     programs::{ProgramError, SchedClassifier, Xdp},
 };
-use cors_common::policy::memo::Memo;
+use cors_common::{
+    policy::memo::Memo,
+    track::table::{ENTRIES, WAYS},
+};
 use thiserror::Error;
 
 use super::{
@@ -23,6 +26,8 @@ pub(super) mod program {
     pub(in super::super) const EDGE: &str = "edge";
     /// The TC program.
     pub(in super::super) const HANDOVER: &str = "handover";
+    /// The TC program on the way out.
+    pub(in super::super) const OUTWARD: &str = "outward";
     /// The XDP program that passes everything.
     pub(in super::super) const PASS: &str = "pass";
 }
@@ -90,11 +95,8 @@ pub(super) fn load(
     let mut ebpf = open(sizes, log, shared)?;
     load_xdp(&mut ebpf, program::EDGE)?;
     load_xdp(&mut ebpf, program::PASS)?;
-    let named = |name: &'static str| move |source| LoadError::Program { name, source };
-    let name = program::HANDOVER;
-    let tc: &mut SchedClassifier =
-        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named(name))?;
-    tc.load().map_err(named(name))?;
+    load_tc(&mut ebpf, program::HANDOVER)?;
+    load_tc(&mut ebpf, program::OUTWARD)?;
     Ok(ebpf)
 }
 
@@ -108,7 +110,9 @@ pub(super) fn open(
     let mut elf = EMBEDDED.to_vec();
     kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
     // Where they are shared, the largest is made in vain.
-    let flows = if shared.iter().any(|(name, _)| name == "FLOWS") { 1 } else { sizes.flows };
+    let is_shared = |map: &str| shared.iter().any(|(name, _)| name == map);
+    let flows = if is_shared("FLOWS") { 1 } else { sizes.flows };
+    let tracks = if is_shared("TRACKS") { WAYS } else { ENTRIES };
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&btf))
@@ -117,7 +121,8 @@ pub(super) fn open(
         .map_max_entries("TEMPLATES", sizes.policies)
         .map_max_entries("TALLIES", sizes.policies)
         .map_max_entries("MEMO", memos())
-        .map_max_entries("FLOWS", flows);
+        .map_max_entries("FLOWS", flows)
+        .map_max_entries("TRACKS", tracks);
     let ebpf = loader.load(&elf)?;
     shared.replace_those_of(&ebpf)?;
     Ok(ebpf)
@@ -129,4 +134,12 @@ pub(super) fn load_xdp(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadEr
     let xdp: &mut Xdp =
         ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named)?;
     xdp.load().map_err(named)
+}
+
+/// Has a TC program verified.
+fn load_tc(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+    let named = |source| LoadError::Program { name, source };
+    let tc: &mut SchedClassifier =
+        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named)?;
+    tc.load().map_err(named)
 }

@@ -5,7 +5,9 @@
 //! DIR/keys                        the cookie secret, readable to every version
 //! DIR/links/INDEX-edge-native     a link, by interface, program and mode
 //! DIR/links/INDEX-handover
+//! DIR/links/INDEX-outward
 //! DIR/flows-LAYOUT/FLOWS …        connections, by a digest of what their layout follows from
+//! DIR/tracks-LAYOUT/TRACKS      connections that the kernel owns, likewise
 //! DIR/counters-LAYOUT/COUNTERS    counters, likewise
 //! DIR/host-LAYOUT/PROTECTED …     what is known of the host, likewise
 //! ```
@@ -34,6 +36,7 @@ use cors_common::{
     siphash::siphash24,
     state::ABI,
     tcp::flow::{Flow, LAYOUT},
+    track::{self, Track, table::ENTRIES},
     wire::{
         link::{Interface, Vlan},
         segment::{Endpoint, Tuple},
@@ -72,8 +75,10 @@ pub enum PinsError {
 pub(super) enum Place {
     /// The XDP program, in this mode.
     Edge(Mode),
-    /// The TC program.
+    /// The TC program of what comes in.
     Handover,
+    /// The TC program of what goes out.
+    Outward,
 }
 
 /// The directory.
@@ -204,7 +209,7 @@ impl Pins {
     pub fn remove(directory: &Path) -> Result<usize, PinsError> {
         let links = Self { directory: directory.to_owned() }.links();
         let mut removed = 0;
-        for kind in ["edge", "handover"] {
+        for kind in ["edge", "handover", "outward"] {
             for entry in fs::read_dir(&links).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().contains(kind) {
                     let path = entry.path();
@@ -223,6 +228,13 @@ impl Pins {
         }
     }
 
+    /// The table of tracked connections that was left there.
+    pub(super) fn tracks(directory: &Path) -> Option<MapData> {
+        let pins = Self { directory: directory.to_owned() };
+        let group = GROUPS.iter().find(|group| group.name == "tracks")?;
+        MapData::from_pin(pins.maps(group).join("TRACKS")).ok()
+    }
+
     fn links(&self) -> PathBuf {
         self.directory.join("links")
     }
@@ -236,6 +248,7 @@ impl Pins {
         self.links().join(match place {
             Place::Edge(mode) => format!("{index}-edge-{mode}"),
             Place::Handover => format!("{index}-handover"),
+            Place::Outward => format!("{index}-outward"),
         })
     }
 }
@@ -254,6 +267,11 @@ const GROUPS: &[Group] = &[
         name: "flows",
         maps: &["FLOWS", "CHANGES"],
         layout: || format!("{LAYOUT} {} {}", size_of::<Tuple>(), size_of::<Flow>()),
+    },
+    Group {
+        name: "tracks",
+        maps: &["TRACKS"],
+        layout: || format!("{} {} {ENTRIES}", track::LAYOUT, size_of::<Track>()),
     },
     Group {
         name: "counters",

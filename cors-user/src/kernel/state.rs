@@ -7,7 +7,11 @@ use std::{
 
 use cors_common::{
     cookie::Keys,
-    state::{ABI, DATE_LEN, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, Slot, State},
+    state::{
+        ABI, DATE_LEN, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, FLAG_TRACK, Slot,
+        State,
+    },
+    track::table::ENTRIES,
     wire::options::Declined,
 };
 
@@ -34,6 +38,7 @@ impl StateWords {
             flags: if measure { FLAG_MEASURE } else { 0 },
             sockets: unlike_any_before(),
             memo_mask: object::memos() - 1,
+            track_mask: ENTRIES - 1,
             ..bytemuck::Zeroable::zeroed()
         };
         self.shared.store(0, &self.copy);
@@ -50,13 +55,23 @@ impl StateWords {
 
     /// What this host's TCP does not do.
     pub fn set_declined(&mut self, declined: Declined) {
-        let mut flags = self.copy.flags & FLAG_MEASURE;
+        let mut flags = self.copy.flags & (FLAG_MEASURE | FLAG_TRACK);
         if declined.sack {
             flags |= FLAG_NO_SACK;
         }
         if declined.window_scale {
             flags |= FLAG_NO_WINDOW_SCALE;
         }
+        self.set_flags(flags);
+    }
+
+    /// Whether connections that the kernel owns are tracked from now on.
+    pub fn set_tracking(&mut self, tracking: bool) {
+        let others = self.copy.flags & !FLAG_TRACK;
+        self.set_flags(if tracking { others | FLAG_TRACK } else { others });
+    }
+
+    fn set_flags(&mut self, flags: u32) {
         if flags != self.copy.flags {
             self.copy.flags = flags;
             self.publish(offset_of!(State, flags));

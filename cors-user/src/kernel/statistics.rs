@@ -26,10 +26,10 @@ pub struct Statistics {
 }
 
 impl Programs {
-    /// The kernel's numbers on `edge` and `handover`.
+    /// The kernel's numbers on `edge`, `handover` and `outward`.
     pub fn statistics(&self) -> Result<Vec<Statistics>, StatisticsError> {
         let of = |name| Ok(statistics(name, &self.info(name)?));
-        [program::EDGE, program::HANDOVER].into_iter().map(of).collect()
+        [program::EDGE, program::HANDOVER, program::OUTWARD].into_iter().map(of).collect()
     }
 
     fn info(&self, name: &str) -> Result<ProgramInfo, ProgramError> {

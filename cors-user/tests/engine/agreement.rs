@@ -101,7 +101,8 @@ fn config() -> impl Strategy<Value = Config> {
                 kept.push(policy);
             }
         }
-        let server = Server { listen: Vec::new(), interfaces: Vec::new(), proxy: None };
+        let server =
+            Server { listen: Vec::new(), interfaces: Vec::new(), track: true, proxy: None };
         Config { server, admin: Admin::Usual, policies: kept }
     })
 }
