@@ -128,11 +128,15 @@ impl Engine {
     /// Writes a question down as a head.
     fn write(&self, question: &Question<'_>, names: &str) -> String {
         let Question { host, path, origin, method, close, .. } = question;
-        let path = path.get(..self.path_max).unwrap_or(path);
+        // What is cut off a segment is not its end: `/.a` must not become `/.`.
+        let (path, more) = match path.get(..self.path_max) {
+            Some(cut) if cut.len() < path.len() => (cut, "x"),
+            _ => (*path, ""),
+        };
         let asked = if names.is_empty() { "" } else { "\r\nAccess-Control-Request-Headers: " };
         let close = if *close { "\r\nConnection: close" } else { "" };
         format!(
-            "OPTIONS {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
+            "OPTIONS {path}{more} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
              Access-Control-Request-Method: {method}{asked}{names}{close}\r\n\r\n"
         )
     }

@@ -238,3 +238,19 @@ fn ambiguous_paths_are_fine_where_no_prefix_matters() {
         assert_eq!(engine.refuses(&Request::to(target).host("c")), Some(Exit::Unmatched));
     }
 }
+
+#[test]
+fn a_path_that_is_longer_than_every_prefix() {
+    let engine = Engine::new(
+        "[[policy]]\nname = \"p\"\nmatch = { path_prefix = \"/a/b\" }\n\
+         allow_origins = [\"https://app.example.com\"]\nallow_methods = [\"PUT\"]",
+    );
+    // Behind the longest prefix and one byte more, where the slow path cuts it, segments go on.
+    for target in ["/v1/.z/x", "/abcd.z", "/v1/%c3%a4", "/a/bc"] {
+        let exit = engine.refuses(&Request::to(target));
+        assert_eq!(exit, Some(Exit::Unmatched), "{target}");
+    }
+    for target in ["/a/b/.z", "/a/b/%c3%a4", "/a/b"] {
+        assert_eq!(engine.refuses(&Request::to(target)), None, "{target}");
+    }
+}
