@@ -102,9 +102,12 @@ globals! {
     /// [`find_tagged`].
     fn policy_find(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u64, 0,
         find_tagged(Maps, slot, head, tag, at);
-    /// [`policy::find_host`] and [`policy::find_policy`].
+    /// [`policy::is_listed`], as a number.
+    fn policy_listed(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u32, 0,
+        u32::from(policy::is_listed(Maps, slot, head, tag, at));
+    /// [`policy::find_scope`].
     fn policy_scope(head: &mut Head; slot: &Slot;) -> Done, FAILED,
-        done(policy::find_host(head).and_then(|()| policy::find_policy(Maps, slot, head)));
+        done(policy::find_scope(Maps, slot, head));
     /// [`policy::check_origin`].
     fn policy_origin(head: &mut Head; slot: &Slot;) -> Done, FAILED,
         done(policy::check_origin(Maps, slot, head));

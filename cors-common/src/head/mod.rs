@@ -94,6 +94,10 @@ pub struct Head {
     pub(crate) policy: u32,
     /// The line of that policy.
     pub(crate) record: u32,
+    /// The line of the fact that was found last.
+    pub(crate) fact: u32,
+    /// Which set its origin is in, see [`crate::policy::image`].
+    pub(crate) origin_set: u32,
     /// Whether the answer echoes the origin.
     pub(crate) echo: u32,
 }
@@ -129,6 +133,8 @@ impl Head {
             mark: 0,
             policy: 0,
             record: 0,
+            fact: 0,
+            origin_set: 0,
             echo: 0,
         }
     }

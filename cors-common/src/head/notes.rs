@@ -36,7 +36,7 @@ impl Head {
     /// It has at most `words` words. What is looked up is then compared word by word at known
     /// places, without a mask at each.
     #[inline(always)]
-    pub(crate) fn set_key(&mut self, span: Span, words: usize) -> &[u64; KEY_WORDS] {
+    pub(crate) fn set_key(&mut self, span: Span, words: usize) {
         let (at, whole) = (span.at as usize, span.len as usize / 8);
         let zero = self.zero.blur(0) as u64;
         for word in &mut self.key[..WHOLE_WORDS] {
@@ -56,6 +56,11 @@ impl Head {
                 *word = zero;
             }
         }
+    }
+
+    /// What was copied last.
+    #[inline(always)]
+    pub(crate) const fn key(&self) -> &[u64; KEY_WORDS] {
         &self.key
     }
 }

@@ -5,7 +5,7 @@
 //! line to look at, whether the text is there or not, and the pilots are few enough to stay in the
 //! processor's caches.
 
-use super::image::{INLINE_LEN, Image, Kind, Line, WHOLE_LEN};
+use super::image::{INLINE_LEN, Image, Kind, WHOLE_LEN};
 use crate::{
     head::{Head, KEY_WORDS, Span},
     spread::{self, GOLDEN},
@@ -25,13 +25,13 @@ pub const fn tag(kind_and_set: u64, len: usize) -> u64 {
     kind_and_set | (len as u64) << 32
 }
 
-/// Whether a text fills its line, and its value is 1.
+/// Whether a text fills its line, and there is no value beside it.
 #[inline(always)]
 pub const fn is_whole(tag: u64, len: usize) -> bool {
     Kind::is_about_origins(tag) && len <= WHOLE_LEN
 }
 
-/// The hash of a text under its tag. `key` is the text in words, zero padded to seven at least,
+/// The hash of a text under what is looked for of its tag. `key` is the text in words, zero padded to seven at least,
 /// and `len` its length in bytes.
 ///
 /// Multiply and fold: the table is built by us and probed in one line, so nobody can make it slow,
@@ -45,7 +45,7 @@ pub fn hash(seed: u32, tag: u64, len: usize, key: &[u64]) -> u64 {
 #[inline(always)]
 fn hash_up_to(words: usize, seed: u32, tag: u64, len: usize, key: &[u64]) -> u64 {
     // Products that do not wait for each other.
-    let mut h = seed as u64 ^ tag.wrapping_mul(GOLDEN);
+    let mut h = seed as u64 ^ Kind::sought(tag).wrapping_mul(GOLDEN);
     for (word, factor) in key[..WHOLE_WORDS].iter().zip(FACTORS) {
         h = h.wrapping_add(word.wrapping_mul(factor));
     }
@@ -88,13 +88,20 @@ pub const fn place(hash: u64, pilot: u8, lines: u32) -> u32 {
     spread::place((moved >> 32) as u32, lines)
 }
 
-/// The line for texts with this hash.
+/// Lines of a place: hosts have their first policy beside them.
 #[inline(always)]
-fn line_of<'a, I: Image>(image: &'a I, table: &Table, hash: u64) -> Option<&'a Line> {
+pub const fn stride(tag: u64) -> u32 {
+    if Kind::is_about_origins(tag) { 1 } else { 2 }
+}
+
+/// The line for texts with this tag and hash.
+#[inline(always)]
+fn line_of<I: Image>(image: &I, table: &Table, tag: u64, hash: u64) -> Option<u32> {
     let bucket = bucket(hash, table.buckets);
     let pilots =
-        image.line(table.base.wrapping_add(table.lines).wrapping_add(bucket / PILOTS as u32))?;
-    image.line(table.base.wrapping_add(place(hash, pilots.pilot(bucket), table.lines)))
+        table.base.wrapping_add(table.lines * stride(tag)).wrapping_add(bucket / PILOTS as u32);
+    let pilot = image.line(pilots)?.pilot(bucket);
+    Some(table.base.wrapping_add(place(hash, pilot, table.lines) * stride(tag)))
 }
 
 /// The value of the fact about a piece of the head, or 0.
@@ -110,7 +117,7 @@ pub(super) fn find<I: Image>(
     image.find(slot, head, tag(kind.of(set), text.len as usize), text.at)
 }
 
-/// The look-up itself.
+/// The look-up itself. Of an origin's fact the value is the set, or [`super::image::SEVERAL`].
 #[inline(always)]
 pub fn find_tagged<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
     let len = (tag >> 32) as u16 as usize;
@@ -119,26 +126,33 @@ pub fn find_tagged<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, a
     }
     let table = if Kind::is_about_origins(tag) { &slot.origins } else { &slot.scopes };
     let zero = head.zero;
-    let key = head.set_key(Span { at, len: len as u32 }, I::TEXT_MAX / 8);
+    head.set_key(Span { at, len: len as u32 }, I::TEXT_MAX / 8);
     // Lengths that loops compare with are blurred, so that what a loop's end says of one is not
     // known of the next.
-    let hash = hash_up_to(I::TEXT_MAX / 8, table.seed, tag, zero.blur(len), key);
-    let Some(line) = line_of(&image, table, hash) else {
+    let hash = hash_up_to(I::TEXT_MAX / 8, table.seed, tag, zero.blur(len), head.key());
+    let Some(index) = line_of(&image, table, tag, hash) else {
         return 0;
     };
-    let mut differs = line.tag() ^ tag;
+    let Some(line) = image.line(index) else {
+        return 0;
+    };
+    head.fact = index;
+    let key = head.key();
+    let sought = Kind::sought(tag);
+    let mut differs = Kind::sought(line.tag()) ^ sought;
     for (w, word) in key[..INLINE_WORDS].iter().enumerate() {
         differs |= line.0[1 + w] ^ word;
     }
     if is_whole(tag, len) {
         differs |= line.0[6] ^ key[5] | line.0[7] ^ key[6];
-        return u64::from(differs == 0);
     }
+    let about_origins = Kind::is_about_origins(tag);
+    let here = if about_origins { WHOLE_LEN } else { INLINE_LEN };
     let more = table.base.wrapping_add(line.more());
-    if differs != 0 || (len > INLINE_LEN && !rest_is(image, more, key, zero.blur(len))) {
+    if differs != 0 || (len > here && !rest_is(image, more, key, zero.blur(len))) {
         return 0;
     }
-    line.value()
+    if about_origins { u64::from(line.set()) } else { line.value() }
 }
 
 /// Whether the lines from `more` on hold the rest of a long text.

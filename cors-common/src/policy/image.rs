@@ -9,24 +9,30 @@
 //! TEMPLATES  entries of 1,024 bytes, see [`Template`]; policies that answer alike share one
 //!
 //! A table is lines with facts, lines with pilots, 64 bytes of them each, and lines with the rest
-//! of long texts. A fact is a line:
+//! of long texts. In that of the scopes each fact has a second line, where a host's has the policy of
+//! its first prefix once more, the neighbour of its fact. A fact is a line:
 //!   +0   u64      tag: kind << 56 | length of the text << 32 | set
 //!   +8   [u64; 5] the first 40 bytes of the text, zero padded
 //!   +48  u64      value, never 0
 //!   +56  u64      number of the line that goes on with the text, from the table's first line
-//! or, of an origin of at most 56 bytes, whose value can only be 1:
+//! or, of an origin of at most 56 bytes:
 //!   +0   u64      tag
 //!   +8   [u64; 7] the text, zero padded
 //! ```
+//!
+//! What is looked for is all of the tag and the text, but of an origin it is the set: its fact says
+//! which set it is in. So it can be looked for while it is not known yet which policy the request has,
+//! and the memory is waited for once for both. An origin in several sets says so, and has other
+//! facts, each with a set, that are looked for afterwards.
 //!
 //! There is one line that a text can be in: its hash names a pilot, and both together the line. The
 //! whole text is compared, never a digest of it alone.
 //!
 //! What a request reads of a large policy, nothing has warmed: so what it reads is in as few lines as
 //! can be, and what is the same for many policies is there once. A preflight for one of many hosts
-//! meets four lines that are its own: its host's, its policy's, its origin's, and one of the pilots.
+//! meets its host's line and its policy's, which are neighbours, its origin's, and one of the pilots.
 
-use super::fact::find_tagged;
+use super::{fact::find_tagged, origin::is_listed};
 use crate::{
     head::{HEAD_MAX, Head},
     state::Slot,
@@ -54,7 +60,13 @@ impl Line {
         self.0[0]
     }
 
-    /// What is known about it.
+    /// Of the tag: the set that it is in.
+    #[inline(always)]
+    pub const fn set(&self) -> u32 {
+        Kind::set(self.tag())
+    }
+
+    /// What is known about it; nothing where it is about an origin.
     #[inline(always)]
     pub const fn value(&self) -> u64 {
         self.0[6]
@@ -72,6 +84,14 @@ impl Line {
         (self.0[(i >> 3 & 7) as usize] >> ((i & 7) * 8)) as u8
     }
 }
+
+/// In a tag: this is about an origin in one of its several sets.
+const IN_ONE: u64 = 1 << 63;
+/// Of a tag: the set.
+const SET: u64 = u32::MAX as u64;
+
+/// In the place of a set: there are several.
+pub const SEVERAL: u32 = u32::MAX;
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,11 +120,35 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the fact is about a host, and has a policy beside it.
+    #[inline(always)]
+    pub const fn is_host(tag: u64) -> bool {
+        tag >> 56 == Self::Host as u64
+    }
+
     /// Whether the fact is in the table of origins.
     #[inline(always)]
     pub const fn is_about_origins(tag: u64) -> bool {
-        let kind = tag >> 56;
+        let kind = (tag & !IN_ONE) >> 56;
         kind >= Self::Origin as u64 && kind <= Self::SubdomainHttpAnyPort as u64
+    }
+
+    /// What of a tag is looked for: all of it, or all but the set, which is what is found.
+    #[inline(always)]
+    pub const fn sought(tag: u64) -> u64 {
+        if Self::is_about_origins(tag) && tag & IN_ONE == 0 { tag & !SET } else { tag }
+    }
+
+    /// The set of a tag.
+    #[inline(always)]
+    pub const fn set(tag: u64) -> u32 {
+        tag as u32
+    }
+
+    /// The tag of an origin as one in its several sets.
+    #[inline(always)]
+    pub const fn in_one(tag: u64) -> u64 {
+        tag | IN_ONE
     }
 
     /// The tag without its length.
@@ -259,6 +303,12 @@ pub trait Image: Copy {
     #[inline(always)]
     fn find(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
         find_tagged(*self, slot, head, tag, at)
+    }
+
+    /// Whether the origin whose text is at `at` in the head is in the set of this tag; likewise.
+    #[inline(always)]
+    fn is_listed(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> bool {
+        is_listed(*self, slot, head, tag, at)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 pub use answer::{Answer, answer};
 pub use host::find_host;
 pub use image::{Image, Policy, Template};
-pub use origin::check_origin;
+pub use origin::{check_origin, find_origin, is_listed};
 pub use path::{PREFIX_SEGMENTS_MAX, find_policy};
 pub use piecewise::{header_allowed, policy_of};
 pub use request::{NAME_MAX, NAMES_MAX, check_headers, check_method};
@@ -42,12 +42,19 @@ pub const DRIVER_PATH_MAX: usize = 256;
 /// Looks a head up in one generation of the policy. The head must have been read.
 #[inline(always)]
 pub fn decide<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<Answer, Exit> {
-    find_host(head)?;
-    find_policy(image, slot, head)?;
+    find_scope(image, slot, head)?;
     check_origin(image, slot, head)?;
     check_method(image, slot, head)?;
     check_headers(image, slot, head)?;
     answer(image, slot, head)
+}
+
+/// The policy of a head, and what there is about its origin.
+#[inline(always)]
+pub fn find_scope<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
+    find_host(head)?;
+    find_origin(image, slot, head);
+    find_policy(image, slot, head)
 }
 
 /// The policy that [`find_policy`] has found.

@@ -2,9 +2,9 @@
 
 use super::{
     ORIGIN_MAX, Policy,
-    fact::find,
+    fact::{find, tag},
     found,
-    image::{Image, Kind, flag},
+    image::{Image, Kind, SEVERAL, flag},
     is_port,
 };
 use crate::{
@@ -23,7 +23,49 @@ const HOST_WORDS_MAX: usize = (253_usize + 6).div_ceil(8);
 const HTTPS: u64 = words::<1>("https://")[0];
 const HTTP: u64 = words::<1>("http://")[0];
 
+/// Looks for the origin as a whole, whatever the policy will be; `Head::origin_set` is what was found.
+///
+/// Of all facts those about origins are the many, and theirs is the memory that is waited for. So
+/// this comes before anything else is looked up: a processor that does not wait for it goes on to
+/// the host.
+#[inline(always)]
+pub fn find_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) {
+    head.origin_set = find(image, slot, head, Kind::Origin, 0, head.origin) as u32;
+}
+
+/// Whether a text, whose fact says it is in the set `found`, is in the set of this tag.
+#[inline(always)]
+fn is_in<I: Image>(image: I, slot: &Slot, head: &mut Head, found: u32, tag: u64, at: u32) -> bool {
+    if found == SEVERAL {
+        image.find(slot, head, Kind::in_one(tag), at) != 0
+    } else {
+        // The empty set is 0, and so is what is found of an origin that is in none.
+        found != 0 && found == Kind::set(tag)
+    }
+}
+
+/// The look-up of [`Image::is_listed`].
+#[inline(always)]
+pub fn is_listed<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> bool {
+    let found = image.find(slot, head, tag, at) as u32;
+    is_in(image, slot, head, found, tag, at)
+}
+
+/// Whether a text is in a set of origins.
+#[inline(always)]
+fn listed<I: Image>(
+    image: I,
+    slot: &Slot,
+    head: &mut Head,
+    kind: Kind,
+    set: u32,
+    text: Span,
+) -> bool {
+    image.is_listed(slot, head, tag(kind.of(set), text.len as usize), text.at)
+}
+
 /// Refuses an origin that is not allowed; `Head::echo` says then whether it is echoed.
+/// [`find_origin`] has looked for it.
 #[inline(always)]
 pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
     let policy = found(&image, head)?;
@@ -35,12 +77,13 @@ pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<
         return if is_plain(head) { Ok(()) } else { Err(Exit::Origin) };
     }
     let set = policy.origins;
-    if find(image, slot, head, Kind::Origin, set, head.origin) != 0 {
+    let whole = tag(Kind::Origin.of(set), head.origin.len as usize);
+    if is_in(image, slot, head, head.origin_set, whole, head.origin.at) {
         return Ok(());
     }
     if policy.flags & flag::ORIGIN_ANY_PORT != 0 {
         let base = without_port(head);
-        if find(image, slot, head, Kind::OriginAnyPort, set, base) != 0 {
+        if listed(image, slot, head, Kind::OriginAnyPort, set, base) {
             return Ok(());
         }
     }
@@ -127,12 +170,12 @@ fn subdomain_allowed<I: Image>(image: I, slot: &Slot, policy: &Policy, head: &mu
         }
         let start = head.marks[label as usize];
         let text = Span { at: start, len: end.wrapping_sub(start) };
-        if find(image, slot, head, exact, policy.origins, text) != 0 {
+        if listed(image, slot, head, exact, policy.origins, text) {
             return true;
         }
         let text = Span { at: start, len: host_end.wrapping_sub(start) };
         if policy.flags & flag::SUBDOMAIN_ANY_PORT != 0
-            && find(image, slot, head, any_port, policy.origins, text) != 0
+            && listed(image, slot, head, any_port, policy.origins, text)
         {
             return true;
         }

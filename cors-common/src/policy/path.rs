@@ -25,6 +25,7 @@ pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(
         return Err(Exit::Host);
     }
     let own = Group::of(find(image, slot, head, Kind::Host, 0, head.name));
+    let beside = head.fact.wrapping_add(1);
     // What is in brackets is an address only if somebody named it: only then its spelling is known
     // to be right.
     let any = if head.byte(head.name.at as usize) == b'[' { 0 } else { slot.any_host };
@@ -33,25 +34,33 @@ pub fn find_policy<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(
     if (own.depths() | any.depths()) >> 1 != 0 {
         mark_segments::<I>(head)?;
     }
-    longest(image, slot, head, own)?;
-    if head.record == 0 {
-        longest(image, slot, head, any)?;
+    longest(image, slot, head, own, beside)?;
+    if head.record == NONE {
+        longest(image, slot, head, any, slot.policies.wrapping_add(any.first()))?;
     }
-    if head.record == 0 {
+    if head.record == NONE {
         return Err(Exit::Unmatched);
     }
-    head.record = slot.policies.wrapping_add(head.record - 1);
     head.policy = found(&image, head)?.number;
     Ok(())
 }
 
-/// The longest prefix that a group has a policy for; `Head::record` is the number of its line + 1,
-/// or 0.
+/// No line.
+const NONE: u32 = u32::MAX;
+
+/// The longest prefix that a group has a policy for; `Head::record` is its line, or [`NONE`]. The
+/// group's first policy is also in the line `first`.
 #[inline(never)]
-fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: Group) -> Result<(), Exit> {
+fn longest<I: Image>(
+    image: I,
+    slot: &Slot,
+    head: &mut Head,
+    group: Group,
+    first: u32,
+) -> Result<(), Exit> {
     // Asked anew at every turn: of a register the verifier would remember each bit it has seen.
     head.depths.set(group.depths());
-    head.record = 0;
+    head.record = NONE;
     for up in 0..=PREFIX_SEGMENTS_MAX {
         let depth = PREFIX_SEGMENTS_MAX - up;
         if head.depths.get() >> depth & 1 == 0 || (depth != 0 && depth as u32 >= head.marked.get())
@@ -65,7 +74,8 @@ fn longest<I: Image>(image: I, slot: &Slot, head: &mut Head, group: Group) -> Re
         let text = Span { at: head.target.at, len };
         let place = find(image, slot, head, Kind::Path, group.shape(), text) as u32;
         if place != 0 {
-            head.record = group.first().wrapping_add(place);
+            let others = slot.policies.wrapping_add(group.first()).wrapping_add(place - 1);
+            head.record = if place == 1 { first } else { others };
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! Steps of a decision by themselves, for whoever is not the driver: which policy a request has, and
 //! whether one header name is allowed.
 
-use super::{find_host, find_policy, found, image::Image, request::name_allowed};
+use super::{find_scope, found, image::Image, request::name_allowed};
 use crate::{
     exit::Exit,
     head::{Head, Span},
@@ -10,8 +10,7 @@ use crate::{
 
 /// The policy of a head that has been read, by its place in the file.
 pub fn policy_of<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<u32, Exit> {
-    find_host(head)?;
-    find_policy(image, slot, head)?;
+    find_scope(image, slot, head)?;
     Ok(head.policy)
 }
 

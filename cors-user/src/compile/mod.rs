@@ -23,7 +23,7 @@ use cors_common::{
     head::Head,
     policy::{
         self, Answer, NAME_MAX, Policy, Template,
-        image::{Kind, Line, TEMPLATE_MAX, flag},
+        image::{Group, Kind, Line, TEMPLATE_MAX, flag},
     },
     siphash::siphash24,
     state::{self, Slot},
@@ -110,6 +110,7 @@ fn image(
     let mut lines: Vec<Line> = places.iter().map(|number| entries[*number as usize]).collect();
     let facts_count = facts.len();
     let (origins, scopes): (Vec<_>, Vec<_>) = facts.into_iter().partition(Fact::is_about_origins);
+    let origins = sets::by_text(origins);
     let mut add = |facts: &[Fact]| {
         let base = lines.len() as u32;
         let table = Table::build(facts, u32::MAX)?;
@@ -118,6 +119,7 @@ fn image(
         Ok(state::Table { base, lines: table.len, buckets, seed })
     };
     let (scopes, origins) = (add(&scopes)?, add(&origins)?);
+    put_beside_hosts(&mut lines, &scopes);
     let (needed, available) = (lines.len(), limits.lines);
     if needed > available as usize {
         return Err(CompileError::Lines { needed, available });
@@ -131,6 +133,16 @@ fn image(
         digest: digest(&slot, &lines, &templates),
     };
     Ok(Image { lines, templates, slot, summary })
+}
+
+/// Copies the first policy of each host beside its fact.
+fn put_beside_hosts(lines: &mut [Line], scopes: &state::Table) {
+    let (policies, lines) = lines.split_at_mut(scopes.base as usize);
+    for [fact, beside] in &mut lines.as_chunks_mut().0[..scopes.lines as usize] {
+        if Kind::is_host(fact.tag()) {
+            *beside = policies[Group::of(fact.value()).first() as usize];
+        }
+    }
 }
 
 /// What one policy allows, and the facts about that.
@@ -269,11 +281,12 @@ mod tests {
         let few = Limits { policies: 1, ..LIMITS };
         let expected = CompileError::Policies { needed: 2, available: 1 };
         assert_eq!(compile(&config, few), Err(expected));
-        // Of two policies, two prefixes in three lines, an origin in two, and a line of pilots for each.
-        let few = Limits { lines: 8, ..LIMITS };
-        let expected = CompileError::Lines { needed: 9, available: 8 };
+        // Two policies; two prefixes in three places of two lines, and their pilots; an origin in two
+        // lines, and its pilot.
+        let few = Limits { lines: 11, ..LIMITS };
+        let expected = CompileError::Lines { needed: 12, available: 11 };
         assert_eq!(compile(&config, few), Err(expected));
-        assert!(compile(&config, Limits { lines: 9, policies: 2 }).is_ok());
+        assert!(compile(&config, Limits { lines: 12, policies: 2 }).is_ok());
     }
 
     #[test]

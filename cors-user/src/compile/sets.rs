@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cors_common::policy::image::Kind;
+use cors_common::policy::image::{Kind, SEVERAL};
 
 use super::table::Fact;
 
@@ -33,6 +33,23 @@ impl Sets {
     }
 }
 
+/// Facts about origins in sets as the look-up wants them: one for each origin, that says which set
+/// it is in. For one that is in several sets there are others behind it.
+pub(super) fn by_text(mut facts: Vec<Fact>) -> Vec<Fact> {
+    facts
+        .sort_unstable_by(|a, b| a.without_set().cmp(&b.without_set()).then(a.set().cmp(&b.set())));
+    let mut by_text = Vec::with_capacity(facts.len());
+    for same in facts.chunk_by(|a, b| a.without_set() == b.without_set()) {
+        if let [first, _, ..] = same {
+            by_text.push(first.in_set(SEVERAL));
+            by_text.extend(same.iter().map(Fact::in_one));
+        } else {
+            by_text.extend_from_slice(same);
+        }
+    }
+    by_text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +70,21 @@ mod tests {
         // The same text as something else is another set.
         let headers = vec![(Kind::Header, "PUT".to_owned())];
         assert!(![0, first, second].contains(&sets.id(headers, &mut facts)));
+    }
+
+    #[test]
+    fn an_origin_in_several_sets_says_so() {
+        let fact = |set, text| Fact::new(Kind::Origin, set, text, 1);
+        let any_port = Fact::new(Kind::OriginAnyPort, 3, "http://b", 1);
+        let facts = vec![fact(2, "http://b"), fact(1, "http://b"), fact(2, "http://a"), any_port];
+        let expected = [
+            fact(2, "http://a"),
+            fact(SEVERAL, "http://b"),
+            fact(1, "http://b").in_one(),
+            fact(2, "http://b").in_one(),
+            Fact::new(Kind::OriginAnyPort, 3, "http://b", 1),
+        ];
+        assert_eq!(by_text(facts), expected);
     }
 
     #[test]

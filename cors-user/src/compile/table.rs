@@ -8,7 +8,7 @@
 
 use cors_common::policy::{
     ORIGIN_MAX,
-    fact::{PILOTS, bucket, hash, is_whole, place, tag},
+    fact::{PILOTS, bucket, hash, is_whole, place, stride, tag},
     image::{INLINE_LEN, Kind, Line},
 };
 
@@ -46,6 +46,27 @@ impl Fact {
     /// Whether it goes into the table of origins.
     pub(super) const fn is_about_origins(&self) -> bool {
         Kind::is_about_origins(self.kind_and_set)
+    }
+
+    /// What it is about, but for the set.
+    pub(super) fn without_set(&self) -> (u32, &str) {
+        ((self.kind_and_set >> 32) as u32, &self.text)
+    }
+
+    /// The set that it is in.
+    pub(super) const fn set(&self) -> u32 {
+        self.kind_and_set as u32
+    }
+
+    /// The same in another set.
+    pub(super) fn in_set(&self, set: u32) -> Self {
+        let kind_and_set = self.kind_and_set >> 32 << 32 | u64::from(set);
+        Self { kind_and_set, ..self.clone() }
+    }
+
+    /// The same as one of several sets that it is in.
+    pub(super) fn in_one(&self) -> Self {
+        Self { kind_and_set: Kind::in_one(self.kind_and_set), ..self.clone() }
     }
 
     fn tag(&self) -> u64 {
@@ -114,7 +135,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The smallest table that holds the facts, in at most `available` lines.
+    /// The smallest table that holds the facts, which all are about origins or none is, in at most
+    /// `available` lines.
     pub(super) fn build(facts: &[Fact], available: u32) -> Result<Self, CompileError> {
         if let Some(fact) = facts.iter().find(|fact| fact.text.len() > ORIGIN_MAX) {
             return Err(CompileError::TextTooLong { text: fact.text.clone() });
@@ -123,9 +145,11 @@ impl Table {
         // Even of nothing there is a line to look at.
         let mut len = (facts.len() * 100).div_ceil(LOAD_MAX).max(1);
         let buckets = facts.len().div_ceil(PER_BUCKET).max(1);
+        // Of no facts there may be a line too many.
+        let stride = facts.first().map_or(2, |fact| stride(fact.kind_and_set)) as usize;
         let mut needed = 0;
         for _ in 0..GROWTHS {
-            needed = len + buckets.div_ceil(PILOTS) + behind;
+            needed = len * stride + buckets.div_ceil(PILOTS) + behind;
             if needed > available as usize {
                 break;
             }
@@ -133,7 +157,7 @@ impl Table {
             for seed in 1..=SEEDS {
                 let hashes: Vec<u64> = facts.iter().map(|fact| fact.hash(seed)).collect();
                 if let Some(placed) = Placed::find(&hashes, sizes) {
-                    let lines = placed.fill(facts, behind);
+                    let lines = placed.fill(facts, stride, behind);
                     return Ok(Self { lines, len: sizes.0, buckets: sizes.1, seed });
                 }
             }
@@ -195,9 +219,10 @@ impl Placed {
     }
 
     /// Writes the facts into their lines, the pilots, and the rest of long texts behind them.
-    fn fill(&self, facts: &[Fact], behind: usize) -> Vec<Line> {
-        let mut lines = Vec::with_capacity(self.facts.len() + self.pilots.len() / PILOTS + behind);
-        let mut next = self.facts.len() + self.pilots.len().div_ceil(PILOTS);
+    fn fill(&self, facts: &[Fact], stride: usize, behind: usize) -> Vec<Line> {
+        let len = self.facts.len() * stride;
+        let mut next = len + self.pilots.len().div_ceil(PILOTS);
+        let mut lines = Vec::with_capacity(next + behind);
         let mut rest = Vec::with_capacity(behind);
         for number in &self.facts {
             let fact = facts.get(*number as usize);
@@ -209,6 +234,7 @@ impl Placed {
                 rest.extend(behind.into_iter().flat_map(as_lines));
                 line
             }));
+            lines.resize(lines.len().next_multiple_of(stride), Line::EMPTY);
         }
         lines.extend(as_lines(&self.pilots));
         lines.extend(rest);
@@ -242,9 +268,10 @@ mod tests {
         let tag = (kind as u64) << 56 | (bytes.len() as u64) << 32 | u64::from(set);
         let hash = hash(table.seed, tag, bytes.len(), &key);
         let bucket = bucket(hash, table.buckets) as usize;
-        let pilots = table.lines[table.len as usize + bucket / 64].0;
+        let stride = if kind as u64 <= 2 { 2 } else { 1 };
+        let pilots = table.lines[table.len as usize * stride + bucket / 64].0;
         let pilot = pilots[bucket % 64 / 8].to_le_bytes()[bucket % 8];
-        let line = &table.lines[place(hash, pilot, table.len) as usize];
+        let line = &table.lines[place(hash, pilot, table.len) as usize * stride];
         let is_whole = matches!(kind, Kind::Origin) && bytes.len() <= 56;
         let mut text = line.0[1..if is_whole { 8 } else { 6 }].to_vec();
         let mut more = line.more() as usize;
@@ -295,15 +322,16 @@ mod tests {
 
     #[test]
     fn tables_are_as_small_as_they_can_be() {
-        // Lines with facts, and those with the pilots.
+        // Places of two lines, and lines with pilots.
         for (facts, lines, pilots) in
             [(0, 1, 1), (1, 2, 1), (6, 8, 1), (17, 20, 1), (128, 151, 1), (129, 152, 2)]
         {
             let facts: Vec<Fact> =
                 (0..facts).map(|i| Fact::new(Kind::Host, 0, &format!("h{i}"), 1)).collect();
             let table = Table::build(&facts, 1 << 20).unwrap();
-            assert_eq!((table.len, table.lines.len()), (lines, lines as usize + pilots));
-            let lines = &table.lines[..lines as usize];
+            let behind = 2 * lines as usize;
+            assert_eq!((table.len, table.lines.len()), (lines, behind + pilots));
+            let lines = &table.lines[..behind];
             assert_eq!(lines.iter().filter(|line| line.tag() != 0).count(), facts.len());
         }
     }
@@ -327,9 +355,9 @@ mod tests {
         assert_eq!(build(Kind::Origin, &text[1..], 7), Err(few));
         let long = CompileError::TextTooLong { text: text.clone() };
         assert_eq!(build(Kind::Origin, &text, 100), Err(long));
-        for (kind, most) in [(Kind::Origin, 56), (Kind::Path, 40)] {
-            assert_eq!(build(kind, &text[..most], 8), Ok(3));
-            assert_eq!(build(kind, &text[..=most], 8), Ok(4));
+        for (kind, most, lines) in [(Kind::Origin, 56, 3), (Kind::Path, 40, 5)] {
+            assert_eq!(build(kind, &text[..most], 8), Ok(lines));
+            assert_eq!(build(kind, &text[..=most], 8), Ok(lines + 1));
         }
     }
 }

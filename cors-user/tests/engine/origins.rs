@@ -53,6 +53,68 @@ fn exact() {
     );
 }
 
+/// Two policies, and hosts `a` and `b` for them.
+fn two(a: &str, b: &str) -> Engine {
+    let policy = |(host, lines): (&str, &str)| {
+        let matches = format!("match = {{ hosts = [\"{host}\"] }}");
+        format!("[[policy]]\nname = \"{host}\"\n{matches}\nallow_methods = [\"PUT\"]\n{lines}\n")
+    };
+    Engine::new(&[("a", a), ("b", b)].map(policy).concat())
+}
+
+#[test]
+fn an_origin_of_another_policy() {
+    // Of every kind one that is in both lists, and one in each; and beyond what a line holds.
+    let long = format!("https://{}.example", "l".repeat(60));
+    let list = |own: &str| {
+        format!(
+            "allow_origins = [\"https://both.example\", \"https://{own}.example\", \
+             \"{long}\", \"https://{own}.{}\", \"http://both.example:*\", \
+             \"http://{own}.example:*\", \"https://*.both.example\", \
+             \"https://*.{own}.example\", \"http://*.both.example:*\", \
+             \"http://*.{own}.example:*\"]",
+            &long[8..],
+        )
+    };
+    let engine = two(&list("a"), &list("b"));
+    for host in ["a", "b"] {
+        let answers = |origin: &str| {
+            let request = Request::new().host(host).origin(origin);
+            let exit = engine.refuses(&request);
+            assert!(
+                matches!(exit, None | Some(Exit::OriginDenied)),
+                "{origin} at {host}: {exit:?}"
+            );
+            exit.is_none()
+        };
+        assert!(answers(&long), "{host}");
+        for own in ["a", "b", "both", "none"] {
+            let expected = own == host || own == "both";
+            assert_eq!(answers(&format!("https://{own}.{}", &long[8..])), own == host);
+            for origin in [
+                format!("https://{own}.example"),
+                format!("http://{own}.example:81"),
+                format!("https://x.{own}.example"),
+                format!("http://x.{own}.example:81"),
+            ] {
+                assert_eq!(answers(&origin), expected, "{origin} at {host}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_without_origins_here_has_none() {
+    // Its answers are made to measure: the driver has no origins for it, and no number for them.
+    let made = "allow_origins = [\"https://app.example.com\"]\n\
+                [policy.preflight]\nadvertise = \"minimal\"";
+    let engine = two(made, "allow_origins = [\"https://b.example\"]");
+    for origin in ["https://app.example.com", "https://b.example", "https://none.example", "null"] {
+        let request = Request::new().host("a").origin(origin);
+        assert_eq!(engine.driver(&request), Err(Exit::OriginDenied), "{origin}");
+    }
+}
+
 #[test]
 fn any_port() {
     check(

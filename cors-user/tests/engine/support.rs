@@ -71,6 +71,11 @@ impl Engine {
         Ok(reply)
     }
 
+    /// What the driver alone says to a request.
+    pub(crate) fn driver(&self, request: &Request) -> Result<Vec<u8>, Exit> {
+        self.ask_over(b"", &request.bytes())
+    }
+
     /// Whether a request is answered.
     pub(crate) fn answers(&self, request: &Request) -> bool {
         self.ask(&request.bytes()).is_ok()
