@@ -7,7 +7,7 @@
 use crate::{checksum::Sum, cookie::Keys};
 
 /// Changes whenever a layout that crosses the kernel boundary does.
-pub const ABI: u32 = 7;
+pub const ABI: u32 = 8;
 
 /// In [`State::flags`]: count what would be answered and pass everything.
 pub const FLAG_MEASURE: u32 = 1;

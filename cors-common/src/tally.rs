@@ -9,6 +9,27 @@ pub struct Tally(pub [u64; KINDS.len()]);
 
 const _: () = assert!(size_of::<Tally>() == 32);
 
+/// How many policies are counted together in an entry of the map.
+///
+/// The kernel keeps a pointer to each entry of a map for each CPU. One for each policy would be one
+/// more piece of memory to wait for.
+pub const TOGETHER: u32 = 32;
+
+/// Policies that are neighbours, on one CPU: 1,024 bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Neighbours(pub [Tally; TOGETHER as usize]);
+
+const _: () = assert!(size_of::<Neighbours>() == 1024);
+
+impl Neighbours {
+    /// The counters of a policy that is one of them.
+    #[inline(always)]
+    pub const fn of(&mut self, policy: u32) -> &mut Tally {
+        &mut self.0[(policy % TOGETHER) as usize]
+    }
+}
+
 /// What is counted, in this order, by the exit that it is named after.
 pub const KINDS: [Exit; 4] =
     [Exit::Answered, Exit::OriginDenied, Exit::MethodDenied, Exit::HeaderDenied];

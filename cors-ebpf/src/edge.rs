@@ -141,10 +141,10 @@ pub(crate) const fn no_event(scratch: &mut Scratch) {
 /// A request was decided on: counted for its policy, and told to whoever traces.
 #[inline(always)]
 pub(crate) fn decided(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State, exit: Exit) {
-    if let Some(tally) = TALLIES.get_ptr_mut(scratch.event.policy) {
+    if let Some(tally) = TALLIES.get_ptr_mut(scratch.event.policy / tally::TOGETHER) {
         // SAFETY: the entry is this CPU's own, and programs of one CPU do not interrupt each
         // other inside this read and write.
-        unsafe { &mut *tally }.count(exit);
+        unsafe { &mut *tally }.of(scratch.event.policy).count(exit);
     }
     let traced = env::traced(state);
     if traced != trace::OFF {

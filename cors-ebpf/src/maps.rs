@@ -10,7 +10,7 @@ use cors_common::{
     head::Head,
     policy::{Answer, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Template, image::Line, memo::Memo},
     state::{Slot, State},
-    tally::Tally,
+    tally::Neighbours,
     tcp::{
         flow::{Flow, change},
         recent::{Recent, SLOTS},
@@ -82,7 +82,7 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Exit::COUNT }> = PerCpuArray::new
 
 /// What is counted for each policy of both generations, in the order of their files.
 #[btf_map]
-pub(crate) static TALLIES: PerCpuArray<Tally, 16> = PerCpuArray::new();
+pub(crate) static TALLIES: PerCpuArray<Neighbours, 1> = PerCpuArray::new();
 
 /// Decisions on requests, while somebody traces them.
 #[btf_map]

@@ -8,6 +8,7 @@ use aya::{
 };
 use cors_common::{
     policy::memo::Memo,
+    tally::TOGETHER,
     track::table::{ENTRIES, WAYS},
 };
 use thiserror::Error;
@@ -119,7 +120,7 @@ pub(super) fn open(
         .verifier_log_level(log)
         .map_max_entries("FACTS", sizes.lines)
         .map_max_entries("TEMPLATES", sizes.policies)
-        .map_max_entries("TALLIES", sizes.policies)
+        .map_max_entries("TALLIES", sizes.policies.div_ceil(TOGETHER))
         .map_max_entries("MEMO", memos())
         .map_max_entries("FLOWS", flows)
         .map_max_entries("TRACKS", tracks);

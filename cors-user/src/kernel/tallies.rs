@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use cors_common::tally::{KINDS, Tally};
+use cors_common::tally::{KINDS, Neighbours, TOGETHER};
 
 use super::maps::{MapsError, named};
 
@@ -21,7 +21,7 @@ const NAMES: usize = 1 << 15;
 
 /// The map `TALLIES`, and whose places it has.
 pub(super) struct Places {
-    map: PerCpuArray<MapData, Counts>,
+    map: PerCpuArray<MapData, Entry>,
     /// The policy of each place that has had one, and what was counted before it.
     owners: BTreeMap<u32, (String, Counts)>,
 }
@@ -33,7 +33,10 @@ pub(super) struct Tallies {
     before: BTreeMap<String, Counts>,
 }
 
-const _: () = assert!(size_of::<Tally>() == size_of::<Counts>());
+/// What one entry of the map has, see [`Neighbours`].
+type Entry = [Counts; TOGETHER as usize];
+
+const _: () = assert!(size_of::<Neighbours>() == size_of::<Entry>());
 
 impl Places {
     pub(super) fn new(map: Map) -> Result<Self, MapsError> {
@@ -42,8 +45,9 @@ impl Places {
     }
 
     fn read(&self, place: u32) -> Result<Counts, MapsError> {
-        let values = self.map.get(&place, 0).map_err(named(NAME))?;
-        Ok(values.iter().fold(Counts::default(), |sum, value| add(sum, *value)))
+        let (entry, at) = (place / TOGETHER, (place % TOGETHER) as usize);
+        let values = self.map.get(&entry, 0).map_err(named(NAME))?;
+        Ok(values.iter().fold(Counts::default(), |sum, value| add(sum, value[at])))
     }
 
     /// What was counted for each policy that has a place.
@@ -139,19 +143,21 @@ mod tests {
 
     fn places(entries: u32) -> Places {
         let kind = aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32;
-        let size = size_of::<Counts>() as u32;
+        let entries = entries.div_ceil(TOGETHER);
+        let size = size_of::<Entry>() as u32;
         let data = aya_obj::Map::new_from_params(kind, 4, size, entries, 0);
         let data = MapData::create(data, "tallies", None).expect("a map");
         Places::new(Map::PerCpuArray(data)).expect("places")
     }
 
     fn count(places: &mut Places, place: u32, answered: u64) {
-        let mut values = places.map.get(&place, 0).expect("values").to_vec();
+        let entry = place / TOGETHER;
+        let mut values = places.map.get(&entry, 0).expect("values").to_vec();
         for value in &mut values {
-            value[0] += answered;
+            value[(place % TOGETHER) as usize][0] += answered;
         }
         let values = values.try_into().expect("one for each CPU");
-        places.map.set(place, values, 0).expect("a place");
+        places.map.set(entry, values, 0).expect("a place");
     }
 
     #[test]
