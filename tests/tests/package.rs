@@ -196,28 +196,23 @@ fn the_first_day() {
 
     let commands = commands();
     assert!(commands.len() > 12, "{commands:?}");
-    let mut agent = Some(process);
-    for command in &commands {
+    // The last thing of all, though not in the document.
+    let (last, commands): (Vec<_>, Vec<_>) =
+        commands.iter().partition(|command| command.starts_with("cors-edge detach"));
+    for command in commands {
         if command.starts_with("cors-edge rollback") || command.starts_with("cors-edge reload") {
             root.run(&unit["ExecReload"][0]);
         }
-        if command.starts_with("cors-edge detach")
-            && let Some(agent) = agent.take()
-        {
-            // The last thing of all, though not in the document.
-            continue_without(agent, &pair);
-        }
-        if agent.is_some() || !needs_the_agent(command) {
-            root.run(&command.replace("eth0", Pair::INTERFACE));
-        }
+        root.run(&command.replace("eth0", Pair::INTERFACE));
+    }
+    continue_without(process, &pair);
+    assert!(!last.is_empty());
+    for command in last {
+        root.run(command);
     }
     assert_eq!(program::count(&pair.server, Pair::INTERFACE), 0, "detached");
     assert!(http.ask(&policy::get("/v1/users")).body == b"recorded");
     assert_eq!(server.take().len(), 2);
-}
-
-fn needs_the_agent(command: &str) -> bool {
-    command.starts_with("curl") || command.starts_with("cors-edge status")
 }
 
 /// Stopped as systemd stops it, it leaves its programs.
