@@ -165,6 +165,13 @@ fn what_cannot_be_replaced() {
     assert!(said.contains("another XDP program"), "{said}");
     agent.stop();
 
+    // The proxy alone has no socket to be asked on.
+    let upstream = format!("[server]\nupstream = \"http://{}\"", behind());
+    let alone = file.replacen("[server]", &upstream, 1);
+    let (code, said) = Setup::new(&pair.server, alone).xdp("off").argument("--replace").refuse();
+    assert_eq!(code, 1);
+    assert!(said.contains("--replace does not go with --xdp off"), "{said}");
+
     // In sidecar mode as well: there are no sockets, but the one for metrics.
     let pinned = || without().argument("--pin").argument(PIN);
     let mut agent = pinned().start();

@@ -95,6 +95,12 @@ pub enum RunError {
     /// What is to outlive the agent.
     #[error(transparent)]
     Pins(#[from] PinsError),
+    /// There is nobody who could be asked.
+    #[error(
+        "--replace does not go with --xdp off: the proxy alone has no socket on which it could be \
+         asked for its place"
+    )]
+    NobodyToReplace,
     /// The agent before.
     #[error(transparent)]
     Succession(#[from] SuccessionError),
@@ -128,6 +134,9 @@ pub async fn run(mut setup: Setup) -> Result<(), RunError> {
     // First, so that a signal during the start is not lost.
     let mut signals = Signals::new().map_err(system("signals cannot be waited for"))?;
     if setup.xdp == Wish::Off && setup.config.server.proxy.is_some() {
+        if setup.replace {
+            return Err(RunError::NobodyToReplace);
+        }
         return plain::run(setup, signals).await;
     }
     let mut stopwatch = Stopwatch::start();

@@ -19,6 +19,9 @@ pub(super) struct History {
     pub(super) rates: BTreeMap<String, u64>,
     /// Of each policy, how many of its preflights were answered in a second, and how many denied.
     pub(super) by_policy: BTreeMap<String, [u64; 2]>,
+    /// Of the slow path's requests, by what became of them: how many in a second, and how many
+    /// microseconds one took in the mean.
+    pub(super) slow: BTreeMap<String, [u64; 2]>,
     /// Preflights that were answered in each second, the latest at the end.
     pub(super) answered: VecDeque<u64>,
     /// Nanoseconds of a run of each program, lately; none where nothing ran or nobody measures.
@@ -34,6 +37,7 @@ impl History {
             at: None,
             rates: BTreeMap::new(),
             by_policy: BTreeMap::new(),
+            slow: BTreeMap::new(),
             answered: VecDeque::new(),
             run_ns: BTreeMap::new(),
             lost: None,
@@ -45,6 +49,7 @@ impl History {
         self.lost = Some(why);
         self.rates.clear();
         self.by_policy.clear();
+        self.slow.clear();
     }
 
     /// Something was told at this time.
@@ -62,20 +67,13 @@ impl History {
             .iter()
             .map(|(name, now)| (name.clone(), a_second(grown(name, *now))))
             .collect();
-        self.by_policy = self
-            .status
-            .by_policy
-            .iter()
-            .map(|(policy, now)| {
-                let was = before.by_policy.get(policy);
-                let (mut answered, mut denied) = (0, 0);
-                for (reason, now) in now {
-                    let was = was.and_then(|was| was.get(reason)).copied().unwrap_or(0);
-                    let kind = if is_answer(reason) { &mut answered } else { &mut denied };
-                    *kind += now.saturating_sub(was);
-                }
-                (policy.clone(), [a_second(answered), a_second(denied)])
-            })
+        self.by_policy = by_policy(&before, &self.status)
+            .into_iter()
+            .map(|(policy, [answered, denied])| (policy, [a_second(answered), a_second(denied)]))
+            .collect();
+        self.slow = slow(&before, &self.status)
+            .into_iter()
+            .map(|(outcome, [count, mean_us])| (outcome, [a_second(count), mean_us]))
             .collect();
         let answered: u64 = counters
             .iter()
@@ -100,6 +98,49 @@ impl History {
         self.at = Some(at);
         self.lost = None;
     }
+}
+
+/// Of each policy, how many preflights were answered by either tier, and how many denied.
+fn by_policy(before: &Status, now: &Status) -> BTreeMap<String, [u64; 2]> {
+    let mut grown = BTreeMap::<String, [u64; 2]>::new();
+    let slow = |status: &'_ Status| status.proxy.as_ref().map(|proxy| proxy.by_policy.clone());
+    let slow = [slow(before).unwrap_or_default(), slow(now).unwrap_or_default()];
+    for (was, is, is_last) in [
+        // What the driver denies the slow path denies once more, where there is one.
+        (&before.by_policy, &now.by_policy, now.proxy.is_none()),
+        (&slow[0], &slow[1], true),
+    ] {
+        for (policy, reasons) in is {
+            let [answered, denied] = grown.entry(policy.clone()).or_default();
+            for (reason, total) in reasons {
+                let was = was.get(policy).and_then(|was| was.get(reason)).copied().unwrap_or(0);
+                if is_answer(reason) {
+                    *answered += total.saturating_sub(was);
+                } else if is_last {
+                    *denied += total.saturating_sub(was);
+                }
+            }
+        }
+    }
+    grown
+}
+
+/// Of the slow path's requests, by what became of them: how many there were, and how many
+/// microseconds one took in the mean.
+fn slow(before: &Status, now: &Status) -> BTreeMap<String, [u64; 2]> {
+    let durations = |status: &'_ Status, outcome: &str| {
+        let durations = status.proxy.as_ref().map(|proxy| &proxy.requests.durations);
+        let latency = durations.and_then(|durations| durations.get(outcome));
+        latency.map_or((0, 0), |latency| (latency.count(), latency.sum_us))
+    };
+    let outcomes = now.proxy.iter().flat_map(|proxy| proxy.requests.durations.keys());
+    let grown = |outcome: &String| {
+        let (was, is) = (durations(before, outcome), durations(now, outcome));
+        let count = is.0.saturating_sub(was.0);
+        let mean = is.1.saturating_sub(was.1).checked_div(count).unwrap_or(0);
+        (outcome.clone(), [count, mean])
+    };
+    outcomes.map(grown).collect()
 }
 
 /// Whether a counter counts answers, or what would have been one.

@@ -175,6 +175,7 @@ fn draw_side(frame: &mut Frame<'_>, area: Rect, history: &History, look: Look) {
         lines.push(Line::raw(format!("{:<15} {time:>6} ns a run", program.name)));
     }
     lines.push(Line::raw(""));
+    lines.extend(slow_path(history, look));
     for map in &status.maps {
         let percent = map.entries * 100 / map.room.max(1);
         let style = if percent >= 95 { look.tint(Color::Yellow) } else { Style::new() };
@@ -189,10 +190,32 @@ fn draw_side(frame: &mut Frame<'_>, area: Rect, history: &History, look: Look) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
+/// Requests of the slow path, and upstreams that are not there; nothing where there is none.
+fn slow_path(history: &History, look: Look) -> Vec<Line<'static>> {
+    let Some(proxy) = &history.status.proxy else { return Vec::new() };
+    let heading = format!("{:<14}{:>9}{:>8}", "proxy", "a second", "ms");
+    let mut lines = vec![Line::styled(heading, Style::new().add_modifier(Modifier::UNDERLINED))];
+    for (outcome, latency) in &proxy.requests.durations {
+        let [rate, mean_us] = history.slow.get(outcome).copied().unwrap_or_default();
+        if look.all || latency.count() > 0 {
+            let ms = format!("{}.{}", mean_us / 1000, mean_us / 100 % 10);
+            lines.push(Line::raw(format!("{outcome:<14}{rate:>9}{ms:>8}")));
+        }
+    }
+    for (name, _) in proxy.upstreams.iter().filter(|(_, health)| !health.up) {
+        lines.push(Line::styled(format!("DOWN {name:<26.26}"), look.alarm()));
+    }
+    lines.push(Line::raw(""));
+    lines
+}
+
 /// The policies, by what the reasons are sorted by; the order of their names is their way.
 fn policies(history: &History, look: Look) -> Vec<Line<'static>> {
+    let slow = history.status.proxy.as_ref();
     let total = |name: &String| {
-        history.status.by_policy.get(name).map_or(0, |reasons| reasons.values().sum::<u64>())
+        let tiers = [Some(&history.status.by_policy), slow.map(|proxy| &proxy.by_policy)];
+        let counted = tiers.into_iter().flatten().filter_map(|policies| policies.get(name));
+        counted.flat_map(|reasons| reasons.values()).sum::<u64>()
     };
     let mut all: Vec<_> = history.status.by_policy.keys().collect();
     let rates = |name: &String| history.by_policy.get(name).copied().unwrap_or_default();
@@ -275,6 +298,35 @@ mod tests {
     #[test]
     fn on_the_smallest_terminal() {
         insta::assert_snapshot!(drawn(&history(), LOOK, (80, 24)).backend());
+    }
+
+    #[test]
+    fn with_a_slow_path() {
+        let with = |forwarded: u64| {
+            let mut status = status(forwarded * 3, 5);
+            status.mode = "proxy".to_owned();
+            let latency = |count: u64| json!({"buckets": [count], "sum_us": count * 1250});
+            status.proxy = serde_json::from_value(json!({
+                "connections": 3, "counters": {}, "own_cors": {},
+                "requests": {"in_flight": 1, "durations": {
+                    "answered": latency(7), "failed": latency(0), "forwarded": latency(forwarded)}},
+                "upstreams": {
+                    "http://127.0.0.1:8080": {"up": true, "results": {},
+                        "connect": latency(1), "first_byte": latency(1)},
+                    "http://backend-with-a-long-name.example:8080": {"up": false, "results": {},
+                        "connect": latency(1), "first_byte": latency(1)}},
+                "by_policy": {"api": {"answered": 7, "origin_denied": forwarded}}
+            }))
+            .unwrap();
+            status
+        };
+        let start = Instant::now();
+        let mut history = History::new(with(0));
+        for second in 1..4 {
+            history.add(with(second * 40), start + Duration::from_secs(second));
+        }
+        insta::assert_snapshot!(drawn(&history, LOOK, (80, 28)).backend());
+        assert_eq!(history.by_policy["api"], [120, 40], "denied once");
     }
 
     #[test]
