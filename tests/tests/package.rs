@@ -218,5 +218,5 @@ fn the_first_day() {
 /// Stopped as systemd stops it, it leaves its programs.
 fn continue_without(agent: cors_tests::process::Process, pair: &Pair) {
     assert!(agent.terminate().success());
-    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 2);
+    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 3);
 }

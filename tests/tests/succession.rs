@@ -89,7 +89,7 @@ fn nothing_fails(
         (agent, asked)
     });
     assert!(asked.iter().all(|asked| *asked > 3), "{asked:?}");
-    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 2);
+    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 3);
     agent
 }
 
@@ -176,7 +176,7 @@ fn what_cannot_be_replaced() {
     let pinned = || without().argument("--pin").argument(PIN);
     let mut agent = pinned().start();
     pinned().replace(&mut agent);
-    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 2);
+    assert_eq!(program::count(&pair.server, Pair::INTERFACE), 3);
     agent.stop_by(Signal::SIGINT);
     assert_eq!(program::count(&pair.server, Pair::INTERFACE), 0);
 }
