@@ -146,6 +146,7 @@ fn track_from(
         table::track_begin(tuple, mask, segment.seq, segment.ack, table::packed(kept, second));
     let Some(track) = table::entry(place) else { return FULL };
     if table::lock(track, &segment.tuple).is_ok() {
+        track.flags |= flag::HANDED;
         inward::pass(track, segment, request, second, inward);
         table::unlock(track);
     }

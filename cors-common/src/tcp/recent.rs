@@ -58,8 +58,14 @@ impl Recent {
     }
 
     /// The kernel has the segment's connection, in this second.
+    ///
+    /// Of a SYN nothing is noted: it may be a copy, or somebody else's, and its numbers say nothing of
+    /// where the connection is.
     #[inline(always)]
     pub const fn note(&mut self, segment: &Segment, second: u64) {
+        if segment.flags & flags::SYN != 0 {
+            return;
+        }
         self.tuple = segment.tuple;
         self.seq = segment.seq;
         self.ack = segment.ack;

@@ -234,6 +234,15 @@ pub fn pass(track: &mut Track, segment: &Segment, request: &Request, now: u32, o
     }
     let len = segment.payload_len as u32;
     let end = segment.seq.wrapping_add(len);
+    if track.flags & (flag::HANDED | flag::HEARD) == flag::HANDED {
+        // A queue may have been full, and what was handed over comes again. What overtakes it and says
+        // nothing would only be reset.
+        let is_bare = len == 0 && segment.flags & flags::FIN == 0;
+        if is_bare || (len <= 1 && segment.seq == track.base_in.wrapping_sub(1)) {
+            out.exit = Exit::ReplyAck;
+            return;
+        }
+    }
     if !track.is_even() && is_before(segment.seq, track.base_in) {
         // A keep-alive probe starts one byte before the next (RFC 9293 §3.8.4). All else is a late
         // copy of what was taken out, or of what was before it.

@@ -54,6 +54,8 @@ pub mod flag {
     pub const TIMESTAMPS: u32 = 0x80;
     /// The kernel, or the client, has reset the connection.
     pub const RESET: u32 = 0x100;
+    /// It was handed over. Until the kernel is heard of, it may have refused that.
+    pub const HANDED: u32 = 0x200;
 }
 
 /// A connection, 128 bytes. All zero: nobody's.

@@ -90,10 +90,19 @@ pub fn send(
     out: &mut Outward,
 ) {
     track.seen = now;
-    track.flags |= flag::HEARD;
+    // An acknowledgement of the handshake alone may be a request socket's, which still waits for the
+    // client's and will send its SYN-ACK again.
+    if len != 0 || segment.flags & flags::FIN != 0 || segment.ack != track.base_in {
+        track.flags |= flag::HEARD;
+    }
     out.exit = Exit::OutTracked;
     out.seq = segment.seq.wrapping_add(track.shift_out);
     out.ack = segment.ack.wrapping_add(track.shift_in);
+    // Of a request that was taken out nothing is acknowledged before its answer is: the client would
+    // not send it again, and the answer, if it was lost, could never be given again.
+    if track.is(flag::UNACKED) && is_before(track.request_seq(), out.ack) {
+        out.ack = track.request_seq();
+    }
     out.sack_by = track.shift_in;
     out.sack_floor = track.base_in.wrapping_sub(track.shift_in);
     let fin = segment.flags & flags::FIN != 0;

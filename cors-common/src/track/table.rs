@@ -13,6 +13,11 @@ pub const ENTRIES: u32 = 1 << 16;
 /// Entries of a bucket.
 pub const WAYS: u32 = 4;
 
+/// How long a connection that both sides have closed must have been quiet before its entry is given
+/// away though its numbers differ, in the unit of [`Track::seen`]: what was lost comes again until then, and without
+/// the entry it would come with other numbers.
+pub const QUIET: u32 = 64;
+
 /// 2^64 over the golden ratio: odd, with its bits well spread.
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -37,7 +42,9 @@ pub const fn worth(track: &Track, now: u32) -> u32 {
     let closed = flag::CLIENT_FIN | flag::SERVER_FIN;
     if track.flags & flag::ALIVE == 0 {
         u32::MAX
-    } else if track.flags & flag::RESET != 0 || track.flags & closed == closed {
+    } else if track.flags & flag::RESET != 0
+        || (track.flags & closed == closed && (track.is_even() || age >= QUIET))
+    {
         0x0200_0000 | age
     } else if track.is_even() {
         0x0100_0000 | age
@@ -84,9 +91,12 @@ mod tests {
         let closed = flag::ALIVE | flag::CLIENT_FIN | flag::SERVER_FIN;
         assert_eq!(worth(&shifted, 9), 0);
         assert_eq!(worth(&Track { shift_in: 0, shift_out: 7, ..alive }, 9), 0);
+        // Nor before everything that was lost has come again.
+        assert_eq!(worth(&Track { flags: closed, ..shifted }, 5 + QUIET - 1), 0);
+        assert_ne!(worth(&Track { flags: closed, ..shifted }, 5 + QUIET), 0);
         let order = [
             worth(&Track::NONE, 9),
-            worth(&Track { flags: closed, ..shifted }, 9),
+            worth(&Track { flags: closed, ..alive }, 9),
             worth(&Track { seen: 1, ..alive }, 9),
             worth(&alive, 9),
             0,
