@@ -53,7 +53,7 @@ pub trait Driver {
     fn tc_ingress(&mut self, frame: Vec<u8>, host: &dyn Host) -> (Exit, Tc);
 
     /// A frame from the kernel, perhaps longer than the wire takes. `None`: it is dropped.
-    fn egress(&mut self, frame: Vec<u8>, host: &dyn Host) -> Option<Vec<u8>>;
+    fn egress(&mut self, frame: Vec<u8>, host: &dyn Host) -> (Exit, Option<Vec<u8>>);
 
     /// The connections of which something is remembered.
     fn remembered(&self) -> Vec<Tuple>;

@@ -2,24 +2,24 @@
 //! step, with memory in the place of maps and packet buffers.
 
 use cors_common::{
-    checksum::Sum,
     cookie::{EPOCH_SECONDS, Keys},
     exit::{Action, Exit},
-    head::{HEAD_MAX, Head},
-    policy::{self, Answer, memo::Memo},
+    head::Head,
+    policy::{Answer, memo::Memo},
     state::Date,
     tcp::{
         Arrival, Env, Owner,
-        flow::Flow,
+        flow::{Flow, phase},
         handover::{Handover, hand_over},
         recent::{self, Recent, SLOTS},
         step::step,
         verdict::{Ask, Change, Verdict},
     },
+    track::flag,
     wire::{
-        options::{Declined, OptionBytes},
+        options::{Declined, Negotiated, OptionBytes},
         reply::Reply,
-        segment::{Endpoint, Family, Segment, Tuple},
+        segment::{Endpoint, Family, Segment, Tuple, flags},
     },
 };
 
@@ -28,6 +28,7 @@ use crate::{
     flows::Flows,
     image::{Compiled, DATE},
     packet::SERVER_MAC,
+    tracks::Tracks,
 };
 
 /// What the agent tells the programs, and what the machine is like.
@@ -47,21 +48,26 @@ pub struct Setting {
     pub memos: usize,
     /// One of so many replies that are longer than the frame has no room in its buffer; 0: none.
     pub no_room: u64,
+    /// Whether connections that the kernel owns are tracked.
+    pub tracks: bool,
+    /// Entries for those, a power of two.
+    pub entries: usize,
 }
 
 /// The programs and their maps.
 pub struct Edge {
-    setting: Setting,
-    image: Compiled,
-    date: Date,
+    pub(crate) setting: Setting,
+    pub(crate) image: Compiled,
+    pub(crate) date: Date,
     now: u64,
     flows: Flows<Flow>,
+    pub(crate) tracks: Tracks,
     recent: Vec<Recent>,
-    memo: Vec<Memo>,
-    head: Box<Head>,
-    reply: Box<Reply>,
+    pub(crate) memo: Vec<Memo>,
+    pub(crate) head: Box<Head>,
+    pub(crate) reply: Box<Reply>,
     options: OptionBytes,
-    grown: u64,
+    pub(crate) grown: u64,
 }
 
 /// What the decisions ask of their surroundings.
@@ -71,6 +77,8 @@ struct Kernel<'a> {
     setting: &'a Setting,
     epoch: u32,
     second: u64,
+    /// The connection is tracked: segments that go on must be looked at all the same.
+    is_tracked: bool,
     recent: &'a mut Vec<Recent>,
     options: &'a mut OptionBytes,
 }
@@ -90,7 +98,7 @@ impl Env for Kernel<'_> {
 
     fn owner(&mut self, segment: &Segment) -> Owner {
         let owner = self.host.owner(segment);
-        if owner == Owner::Connection {
+        if owner == Owner::Connection && !self.is_tracked {
             self.recent[Recent::slot(&segment.tuple) as usize].note(segment, self.second);
         }
         owner
@@ -132,6 +140,7 @@ impl Edge {
             date: Date::new(DATE),
             now: 0,
             flows: Flows::new(setting.flows),
+            tracks: Tracks::new(setting.entries),
             recent: vec![Recent::NONE; SLOTS as usize],
             memo: vec![Memo::NONE; setting.memos],
             head: Box::default(),
@@ -144,7 +153,12 @@ impl Edge {
 
     /// The lease's end, which the agent moves on every second.
     fn second(&self) -> u64 {
-        self.now / 1_000_000 + 10
+        (self.now / 1_000_000 + 10) * 1_000_000_000
+    }
+
+    /// When it is, as entries of tracked connections say it.
+    pub(crate) fn seen(&self) -> u32 {
+        (self.second() >> 30) as u32
     }
 
     /// The cookie's epoch.
@@ -159,7 +173,7 @@ impl Edge {
     fn env<'a>(&'a mut self, frame: &'a [u8], host: &'a dyn Host) -> Kernel<'a> {
         let (epoch, second) = (self.epoch(), self.second());
         let Self { setting, recent, options, .. } = self;
-        Kernel { frame, host, setting, epoch, second, recent, options }
+        Kernel { frame, host, setting, epoch, second, is_tracked: false, recent, options }
     }
 
     fn is_protected(&self, segment: &Segment) -> bool {
@@ -172,6 +186,13 @@ impl Edge {
         }
         let segment = Segment::read(frame)?;
         let flow = self.flows.get(&segment.tuple).copied();
+        let is_syn = segment.flags & flags::KIND == flags::SYN;
+        if !is_syn
+            && flow.is_none_or(|flow| flow.phase == phase::LEAVING)
+            && let Some(place) = self.tracks.find(&segment.tuple)
+        {
+            return self.tracked(frame, &segment, place);
+        }
         if flow.is_none() && !self.is_protected(&segment) {
             return Err(Exit::NotProtected);
         }
@@ -187,12 +208,15 @@ impl Edge {
         }
         let mut reply = None;
         if verdict.exit.action() == Action::Transmit {
-            let out = self.transmit(frame, &segment, &verdict, &answer);
+            let out = self.transmit(frame, &segment, &verdict.tcp, verdict.body.then_some(&answer));
             if out.len() > frame.len() && self.has_no_room() {
                 verdict.no_room();
             } else {
                 reply = Some(out);
             }
+        }
+        if verdict.exit == Exit::SynAck {
+            self.tracks.forget(&segment.tuple);
         }
         match verdict.change {
             Change::Keep => {}
@@ -202,83 +226,31 @@ impl Edge {
         Ok((verdict.exit, reply))
     }
 
-    /// Whether this packet's buffer is one that cannot grow.
-    const fn has_no_room(&mut self) -> bool {
-        self.grown += 1;
-        self.setting.no_room != 0 && self.grown.is_multiple_of(self.setting.no_room)
-    }
-
-    fn look_up(&mut self, frame: &[u8], segment: &Segment, len: usize) -> Result<Answer, Exit> {
-        if len == 0 || len > HEAD_MAX {
-            return Err(Exit::HeadTooLong);
-        }
-        let at = segment.payload_at();
-        let text = frame.get(at..at + len).ok_or(Exit::Truncated)?;
-        self.head.buffer()[..len].copy_from_slice(text);
-        let slot = self.image.slot;
-        self.head.seal(len);
-        let mut place = None;
-        if Memo::holds(len) {
-            let fold = Memo::fold(&self.head, len);
-            self.head.mark = (fold >> 32) as u32;
-            let first = fold as usize & (self.memo.len() - 1);
-            let (a, b) = (&self.memo[first], &self.memo[first ^ 1]);
-            let mut answer = Answer::NONE;
-            let mark = self.head.mark;
-            if a.recall(&self.head, len, slot.generation, mark, &mut answer)
-                || b.recall(&self.head, len, slot.generation, mark, &mut answer)
-            {
-                return Ok(answer);
-            }
-            let is_first =
-                !a.is_of(slot.generation) || (b.is_of(slot.generation) && self.head.mark & 1 == 0);
-            place = Some(if is_first { first } else { first ^ 1 });
-        }
-        self.head.read(len)?;
-        let answer = policy::decide(&self.image, &slot, &mut self.head)?;
-        if let Some(place) = place
-            && self.memo[place].is_missed_again(self.head.mark)
-        {
-            let mark = self.head.mark;
-            self.memo[place].note(&self.head, len, slot.generation, mark, &answer);
-        }
-        Ok(answer)
-    }
-
-    fn transmit(
+    fn handover(
         &mut self,
         frame: &[u8],
-        segment: &Segment,
-        verdict: &Verdict,
-        answer: &Answer,
-    ) -> Vec<u8> {
-        let (body_len, body_sum) = if verdict.body {
-            let template = self.image.entry(answer.template);
-            (answer.len, answer.write(template, &self.date, &self.head, &mut self.reply))
-        } else {
-            (0, Sum::ZERO)
-        };
-        let headers = self.reply.write_headers(segment, &verdict.tcp, body_len, body_sum);
-        let mut out = Vec::with_capacity(segment.ip_at + headers + body_len);
-        out.extend_from_slice(&frame[6..12]);
-        out.extend_from_slice(&frame[..6]);
-        out.extend_from_slice(&frame[12..segment.ip_at]);
-        let bytes = bytemuck::bytes_of(&*self.reply);
-        let start = Reply::start(segment.family);
-        out.extend_from_slice(&bytes[start..start + headers + body_len]);
-        out
-    }
-
-    fn handover(&mut self, frame: &[u8], host: &dyn Host) -> Result<Handover, Exit> {
+        host: &dyn Host,
+    ) -> Result<(Exit, Option<Negotiated>), Exit> {
         if self.goes_on(frame) {
             return Err(Exit::TcNotOurs);
         }
         let segment = Segment::read(frame).map_err(|_| Exit::TcNotOurs)?;
-        if !self.is_protected(&segment) {
+        let track = self.tracks.find(&segment.tuple).map(|place| self.tracks.entries[place]);
+        if track.is_some_and(|track| track.is(flag::HEARD)) || !self.is_protected(&segment) {
             return Err(Exit::TcNotOurs);
         }
         let flow = self.flows.get(&segment.tuple).copied();
-        Ok(hand_over(&segment, flow.as_ref(), &mut self.env(frame, host)))
+        let mut env = Kernel { is_tracked: track.is_some(), ..self.env(frame, host) };
+        match hand_over(&segment, flow.as_ref(), &mut env) {
+            Handover::Leave(exit) => Err(exit),
+            Handover::Assign(kept) => {
+                let exit = self.track_from(frame, &segment, kept);
+                if let Some(flow) = self.flows.get(&segment.tuple) {
+                    flow.phase = phase::LEAVING;
+                }
+                Ok((exit, Some(kept)))
+            }
+        }
     }
 }
 
@@ -290,7 +262,7 @@ impl Driver for Edge {
     fn ingress(&mut self, frame: Vec<u8>, host: &dyn Host) -> (Exit, Ingress) {
         let (exit, reply) = self.edge(&frame, host).unwrap_or_else(|exit| (exit, None));
         let ingress = match (exit.action(), reply) {
-            (Action::Pass, _) => Ingress::Pass(frame),
+            (Action::Pass, rewritten) => Ingress::Pass(rewritten.unwrap_or(frame)),
             (Action::Transmit, Some(reply)) => Ingress::Transmit(reply),
             (Action::Drop, _) | (Action::Transmit, None) => Ingress::Drop,
         };
@@ -298,17 +270,17 @@ impl Driver for Edge {
     }
 
     fn tc_ingress(&mut self, frame: Vec<u8>, host: &dyn Host) -> (Exit, Tc) {
-        match self.handover(&frame, host) {
-            Ok(Handover::Assign(kept)) => (Exit::HandedOver, Tc::Assign(frame, kept)),
-            Ok(Handover::Leave(exit)) | Err(exit) => match exit.action() {
-                Action::Drop => (exit, Tc::Drop),
-                Action::Pass | Action::Transmit => (exit, Tc::Pass(frame)),
-            },
-        }
+        let (exit, kept) = self.handover(&frame, host).unwrap_or_else(|exit| (exit, None));
+        let tc = match (exit.action(), kept) {
+            (Action::Drop, _) => Tc::Drop,
+            (Action::Pass | Action::Transmit, Some(kept)) => Tc::Assign(frame, kept),
+            (Action::Pass | Action::Transmit, None) => Tc::Pass(frame),
+        };
+        (exit, tc)
     }
 
-    fn egress(&mut self, frame: Vec<u8>, _: &dyn Host) -> Option<Vec<u8>> {
-        Some(frame)
+    fn egress(&mut self, frame: Vec<u8>, _: &dyn Host) -> (Exit, Option<Vec<u8>>) {
+        self.outward(frame)
     }
 
     fn remembered(&self) -> Vec<Tuple> {

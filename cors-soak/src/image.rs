@@ -14,7 +14,7 @@ use cors_common::{
     checksum::Sum,
     policy::{
         DRIVER_PATH_MAX, DRIVER_TEXT_MAX, Image, Policy, Template,
-        fact::{bucket, hash, is_whole, place, tag},
+        fact::{bucket, hash, is_whole, place, stride, tag},
         image::{Group, Kind, Line, TEMPLATE_MAX, flag},
     },
     state::{DATE_LEN, Slot, Table},
@@ -35,11 +35,12 @@ pub const METHODS: [&str; 2] = ["PATCH", "PUT"];
 /// The headers that are allowed, sorted.
 pub const HEADERS: [&str; 3] = ["authorization", "content-type", "x-id"];
 
-/// Lines of each table, many more than facts, so that every pilot may be 0.
+/// Places of each table, many more than facts, so that every pilot may be 0.
 const LINES: u32 = 64;
-/// Where the tables begin, behind the policies; behind each there is a line of pilots.
+/// Where the tables begin, behind the policies; behind each there is a line of pilots. A place of the first
+/// has two lines.
 const SCOPES: u32 = 3;
-const ORIGINS: u32 = SCOPES + LINES + 1;
+const ORIGINS: u32 = SCOPES + 2 * LINES + 1;
 const ALL: u32 = ORIGINS + LINES + 1;
 /// The prefixes of paths, and the sets of members.
 const SHAPE: u32 = 1;
@@ -121,7 +122,8 @@ impl Image for &Compiled {
 /// Puts facts into their lines, by the first seed with which each has one of its own.
 fn table(lines: &mut [Line], base: u32, facts: &[Fact<'_>]) -> Table {
     let mut table = Table { base, lines: LINES, buckets: 1, seed: 0 };
-    let here = base as usize..(base + LINES) as usize;
+    let stride = facts.first().map_or(1, |fact| stride(fact.0));
+    let here = base as usize..(base + LINES * stride) as usize;
     while !facts.iter().all(|fact| insert(&mut lines[here.clone()], table.seed, *fact)) {
         lines[here.clone()].fill(Line::EMPTY);
         table.seed += 1;
@@ -140,7 +142,7 @@ fn insert(lines: &mut [Line], seed: u32, (kind_and_set, text, value): Fact<'_>) 
     }
     let hash = hash(seed, tag, text.len(), &key);
     debug_assert_eq!(bucket(hash, 1), 0);
-    let line = &mut lines[place(hash, 0, LINES) as usize];
+    let line = &mut lines[(place(hash, 0, LINES) * stride(tag)) as usize];
     if *line != Line::EMPTY {
         return false;
     }

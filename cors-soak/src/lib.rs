@@ -29,6 +29,7 @@
 #![allow(clippy::format_push_string, reason = "text of a few lines, made once")]
 #![allow(clippy::cast_precision_loss, reason = "a share for people")]
 
+mod answering;
 pub mod client;
 pub mod driver;
 pub mod edge;
@@ -48,4 +49,6 @@ pub mod setting;
 pub mod talk;
 pub mod tally;
 pub mod trace;
+mod tracked;
+pub mod tracks;
 pub mod world;

@@ -49,7 +49,8 @@ impl Response {
         response.is_early = request.waits_at.is_none() && rng.permille(200);
         response.fill(request, id, rng);
         if rng.permille(500) {
-            response.rests.push((response.interim, rng.range(20, 5000)));
+            let most = rng.pick(&[5000, 5000, 5000, 400_000]);
+            response.rests.push((response.interim, rng.range(20, most)));
         }
         if rng.permille(200) {
             let mut places: Vec<usize> = (0..rng.range(1, 4))

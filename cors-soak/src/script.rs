@@ -68,11 +68,14 @@ impl Script {
             _ => Ending::Aborts(rng.range(100, 3_000_000)),
         };
         let thinks = rng.pick(&[0, 0, 1000, 50_000, 1_000_000, 8_000_000]);
+        let pipelines = rng.permille(120);
+        // Who pipelines reads at once: what it has read is what it has got, then.
+        let reads_late = !pipelines && rng.permille(60);
         Self {
             ending,
-            pipelines: rng.permille(120),
+            pipelines,
             thinks,
-            reads_every: if rng.permille(60) { rng.range(1000, 400_000) } else { 0 },
+            reads_every: if reads_late { rng.range(1000, 400_000) } else { 0 },
             rng: rng.fork(),
             request: 0,
             offset: 0,
@@ -266,6 +269,11 @@ impl Script {
             self.request += 1;
             self.offset = 0;
             self.continues_at = None;
+            // Who does not wait for a response often waits for something else: the next request then
+            // comes when this one was acknowledged, and is not answered.
+            if self.pipelines && self.rng.permille(500) {
+                self.rests_until = now + self.rng.below(400_000);
+            }
         }
     }
 

@@ -59,6 +59,8 @@ pub fn world(seed: u64, keep_trace: usize) -> World {
         flows: if rng.permille(60) { rng.range(1, 2) as usize } else { 64 },
         memos: rng.pick(&[2, 4, 16]),
         no_room: if rng.permille(60) { rng.range(2, 9) } else { 0 },
+        tracks: rng.permille(850),
+        entries: if rng.permille(100) { 4 } else { 64 },
     };
     let full = if rng.permille(100) { rng.range(50, 700) } else { 0 };
     let kernel = Kernel::new(listener, mss, full, rng.fork());

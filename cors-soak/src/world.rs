@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// After so long in virtual time every connection must have ended, in microseconds.
-const BOUND: u64 = 3_600_000_000;
+const BOUND: u64 = 1_500_000_000;
 /// How long a tuple rests before another client has it: longer than any frame is on its way.
 const REST: u64 = 2_000_000;
 
@@ -165,7 +165,7 @@ impl World {
             seed,
             tuple,
             what,
-            trace: trace.last(tuple, 150),
+            trace: trace.last(tuple, 400),
         });
         (tally, failure)
     }
@@ -319,7 +319,9 @@ impl World {
             let tuple = Some(packet.tuple);
             self.trace
                 .note(self.now, tuple, || format!("kernel {:14} {}", "", show(&packet.frame())));
-            let Some(frame) = self.driver.egress(packet.frame(), &self.kernel) else { continue };
+            let (exit, frame) = self.driver.egress(packet.frame(), &self.kernel);
+            self.tally.exits[exit as usize] += 1;
+            let Some(frame) = frame else { continue };
             match Packet::read(&frame) {
                 Ok(packet) => {
                     for piece in packet.split(len) {
@@ -368,15 +370,16 @@ impl World {
 
     /// Who a new connection belongs to; `None` where its client is gone.
     fn accept(&mut self, tuple: Tuple) -> Option<Conversation> {
-        let Some(talk) = self.talk_of(&tuple) else {
+        // A copy of the first segment that comes when both sides have closed: its cookie is as good
+        // as ever.
+        let talk = self.talk_of(&tuple).filter(|talk| !self.talks[*talk].is_waiting);
+        let Some(talk) = talk else {
             self.tally.replays += 1;
             return None;
         };
         let seen = self.talks[talk].exchanges.iter().any(|exchange| exchange.is_seen);
         if seen {
-            // A copy of the first segment that comes when the kernel has forgotten the connection:
-            // its cookie is as good as ever.
-            if self.talks[talk].cut.is_none() && !self.talks[talk].is_waiting {
+            if self.talks[talk].cut.is_none() {
                 self.fail(Some(tuple), "the server accepts a connection twice".to_owned());
             }
             self.tally.replays += 1;
@@ -482,8 +485,14 @@ impl World {
     // === What must hold ===
 
     fn judge_ingress(&mut self, frame: &[u8], exit: Exit) {
-        if matches!(exit, Exit::Answered | Exit::AnsweredClose | Exit::AnsweredAgain)
-            && let Err((tuple, what)) = self.judge_answer(frame, exit)
+        if matches!(
+            exit,
+            Exit::Answered
+                | Exit::AnsweredClose
+                | Exit::AnsweredAgain
+                | Exit::TrackedAnswered
+                | Exit::TrackedAgain
+        ) && let Err((tuple, what)) = self.judge_answer(frame, exit)
         {
             self.fail(tuple, what);
         }
@@ -506,7 +515,7 @@ impl World {
             let index = talk
                 .exchanges
                 .iter()
-                .position(|exchange| packet.payload.starts_with(&exchange.request.bytes))?;
+                .position(|exchange| is_asked(exit, &packet.payload, &exchange.request.bytes))?;
             Some((talk, index))
         });
         let Some((talk, index)) = found else {
@@ -521,7 +530,11 @@ impl World {
         if exchange.is_seen {
             return wrong(format!("the server has request {index} already"));
         }
-        if exit != Exit::AnsweredAgain && packet.payload.len() != exchange.request.bytes.len() {
+        let is_again = matches!(exit, Exit::AnsweredAgain | Exit::TrackedAgain);
+        if is_again && is_open && !exchange.is_answered {
+            return wrong(format!("request {index} was not answered before"));
+        }
+        if !is_again && packet.payload.len() != exchange.request.bytes.len() {
             return wrong(format!("there is more behind request {index}"));
         }
         if !exchange.is_answered && is_open {
@@ -570,4 +583,12 @@ impl World {
 /// Nobody listens on such a host.
 pub(crate) const fn refuses(listener: Owner) -> bool {
     matches!(listener, Owner::Nobody)
+}
+
+/// Whether a payload asks with this request. On a tracked connection an answered one may come again
+/// behind other bytes.
+fn is_asked(exit: Exit, payload: &[u8], request: &[u8]) -> bool {
+    payload.starts_with(request)
+        || (exit == Exit::TrackedAgain
+            && payload.windows(request.len()).any(|bytes| bytes == request))
 }

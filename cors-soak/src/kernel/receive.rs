@@ -17,6 +17,12 @@ impl Socket {
         {
             return self.send_ack();
         }
+        if self.state == State::SynReceived
+            && packet.flags & (flag::SYN | flag::ACK | flag::RST) == flag::SYN
+            && packet.seq == self.irs
+        {
+            return self.syn_ack(self.agreed.mss, now);
+        }
         let at = self.got_at(packet.seq);
         if !self.is_acceptable(packet, at) {
             if !packet.has(flag::RST) {
