@@ -9,6 +9,7 @@ use std::{
 
 use crate::{eventually, netns::Netns, process::Process, scratch::Scratch};
 
+mod front;
 pub mod recording;
 
 pub use recording::Recording;

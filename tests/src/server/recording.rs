@@ -47,6 +47,8 @@ pub struct Options {
     pub reuse_port: bool,
     /// An IPv6 socket that takes IPv4 as well.
     pub dual_stack: bool,
+    /// It answers with the request's target as the body, and not with `recorded`.
+    pub echo: bool,
 }
 
 impl Recording {
@@ -72,7 +74,7 @@ impl Recording {
                     Ok((stream, client)) => {
                         let record = Arc::clone(&record);
                         // A connection that breaks is for the client's side of the test to see.
-                        thread::spawn(move || serve(stream, client, &record).ok());
+                        thread::spawn(move || serve(stream, client, &record, options.echo).ok());
                     }
                     Err(_) => thread::sleep(Duration::from_millis(1)),
                 }
@@ -119,7 +121,7 @@ fn open(address: SocketAddr, options: Options) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn serve(stream: TcpStream, client: SocketAddr, record: &Requests) -> io::Result<()> {
+fn serve(stream: TcpStream, client: SocketAddr, record: &Requests, echo: bool) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -127,10 +129,15 @@ fn serve(stream: TcpStream, client: SocketAddr, record: &Requests) -> io::Result
         let Some(head) = read_head(&mut stream)? else { return Ok(()) };
         let mut body = vec![0; content_length(&head)];
         stream.read_exact(&mut body)?;
+        let target = String::from_utf8_lossy(&head).split(' ').nth(1).map(ToOwned::to_owned);
         let request = Request { head, body, client };
         record.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        let reply = b"HTTP/1.1 200 OK\r\nServer: recording\r\nContent-Length: 8\r\n\r\nrecorded";
-        stream.get_mut().write_all(reply)?;
+        let body = target.filter(|_| echo).unwrap_or_else(|| "recorded".to_owned());
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\nServer: recording\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.get_mut().write_all(reply.as_bytes())?;
     }
 }
 

@@ -1,0 +1,129 @@
+//! Front ends of the distribution's: reverse proxies that keep a pool of connections to the server
+//! behind, as they stand in front of real ones.
+
+use std::{net::SocketAddr, process::Command};
+
+use super::Server;
+use crate::{netns::Netns, scratch::Scratch};
+
+impl Server {
+    /// HAProxy.
+    pub fn haproxy_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let files = Scratch::new("haproxy");
+        let config = files.write(
+            "haproxy.cfg",
+            format!(
+                "global
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    http-reuse always
+    option forwardfor
+frontend f
+    bind {listen}
+    default_backend b
+backend b
+    server s {backend} pool-max-conn 64
+"
+            ),
+        );
+        let mut command = Command::new("haproxy");
+        command.args(["-db", "-f"]).arg(config);
+        Self::start(host, command, files, "output.log")
+    }
+
+    /// nginx.
+    pub fn nginx_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let files = Scratch::new("nginx-front");
+        let dir = files.dir().display();
+        let config = format!(
+            "daemon off;
+user root;
+worker_processes 1;
+pid {dir}/pid;
+error_log {dir}/error.log notice;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    client_max_body_size 0;
+    keepalive_requests 100000;
+    upstream b {{ server {backend}; keepalive 64; }}
+    server {{
+        listen {listen};
+        location / {{
+            proxy_pass http://b;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+        }}
+    }}
+}}
+"
+        );
+        let config = files.write("nginx.conf", config);
+        let mut command = Command::new("nginx");
+        command.arg("-e").arg(files.path("error.log")).arg("-c").arg(config);
+        Self::start(host, command, files, "error.log")
+    }
+
+    /// Apache.
+    pub fn apache_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let files = Scratch::new("apache-front");
+        let dir = files.dir().display();
+        let config = format!(
+            "ServerRoot {dir}
+ServerName localhost
+PidFile {dir}/pid
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+StartServers 1
+Listen {listen}
+ErrorLog {dir}/error.log
+KeepAlive On
+MaxKeepAliveRequests 0
+ProxyPreserveHost On
+ProxyPass / http://{backend}/
+"
+        );
+        let config = files.write("apache.conf", config);
+        let mut command = Command::new("apache2");
+        command.args(["-D", "FOREGROUND", "-f"]).arg(config);
+        Self::start(host, command, files, "error.log")
+    }
+
+    /// Caddy.
+    pub fn caddy_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let files = Scratch::new("caddy-front");
+        let config = files.write(
+            "Caddyfile",
+            format!(
+                "{{
+    admin off
+    auto_https off
+}}
+http://:{port} {{
+    bind {address}
+    reverse_proxy {backend}
+}}
+",
+                port = listen.port(),
+                address = listen.ip(),
+            ),
+        );
+        let mut command = Command::new("caddy");
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+        command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
+        Self::start(host, command, files, "output.log")
+    }
+}
