@@ -58,6 +58,7 @@ fn try_outward(ctx: &TcContext) -> Result<Exit, Exit> {
     scratch.segment = Segment::read(&frame).map_err(|_| Exit::OutNotTracked)?;
     scratch.segment.tuple = scratch.segment.tuple.returned();
     if scratch.segment.flags & flags::KIND == flags::SYN | flags::ACK {
+        result(options(ctx, scratch))?;
         return begin(scratch, state, mask);
     }
     let place = table::track_find(core::ptr::from_ref(&scratch.segment.tuple), mask);
@@ -86,7 +87,8 @@ fn begin(scratch: &Scratch, state: &State, mask: u32) -> Result<Exit, Exit> {
     let segment = &scratch.segment;
     // SAFETY: only whether there is an entry is asked.
     let is_protected = unsafe { PROTECTED.get(segment.endpoint()) }.is_some();
-    if !is_protected || !env::tracks(state) || !env::has_policy(state) || env::measures(state) {
+    let tracks = env::tracks(state) && env::has_policy(state) && !env::measures(state);
+    if !is_protected || !tracks || scratch.sacks.found.mptcp != 0 {
         table::forget(&segment.tuple, mask);
         return Err(Exit::OutNotTracked);
     }
@@ -109,6 +111,7 @@ fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
     said.tsval = 0;
     sacks.found.sack_at = 0;
     sacks.found.timestamps_at = 0;
+    sacks.found.mptcp = 0;
     if let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX) {
         zero.fill(&mut sacks.bytes);
         let (at, to) = (segment.options_at() as u32, sacks.bytes.as_mut_ptr());

@@ -85,3 +85,5 @@ pub const TRACKED_ANSWERED: &str = "tracked_answered";
 pub const TRACKED_AGAIN: &str = "tracked_again";
 /// A request in front of which another is not over.
 pub const PIPELINED: &str = "pipelined";
+/// A connection handed to the kernel's TCP, for which there was no room to be tracked.
+pub const HANDED_OVER_UNTRACKED: &str = "handed_over_untracked";

@@ -7,10 +7,11 @@ use std::{
 };
 
 use cors_tests::{
+    Family,
     agent::Agent,
     client::Http,
     counter::{self, Counters},
-    netns::{Family, Netns},
+    netns::Netns,
     policy,
     server::{Recording, Server, recording::Options},
     topology::{Pair, server_at},

@@ -1,6 +1,15 @@
 //! Where tracking must give up, and where it must not: byte-exact in every case.
 
-use std::{io::Read as _, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    net::{IpAddr, SocketAddr},
+};
+
+use cors_common::{
+    track::table::{ENTRIES, WAYS, bucket},
+    wire::segment::{Address, Tuple},
+};
 
 use cors_tests::{
     agent::Agent,
@@ -8,7 +17,7 @@ use cors_tests::{
     counter, for_each_family, policy,
     raw_tcp::offer,
     server::Recording,
-    topology::{Pair, Scripted, server_at},
+    topology::{Pair, Scripted, address, server_at},
 };
 
 /// A connection that the kernel owns and on which one preflight was answered.
@@ -155,4 +164,58 @@ for_each_family! {
         assert_eq!(server.take().len(), 2);
         agent.stop();
     }
+
+    /// Where four connections whose numbers differ have their entries in one bucket, a fifth is not
+    /// tracked; none of them is driven out.
+    fn a_full_bucket_drives_nobody_out(family) {
+        let pair = Pair::new();
+        let at = server_at(family);
+        let _server = Recording::listen(&pair.server, at);
+        let agent = Agent::protect(&pair.server, Pair::INTERFACE);
+        let client = address(family, 2);
+        let ports = five_of_one_bucket(client, at);
+        let connect = |port: &u16| {
+            let mut http = Http::connect_from(&pair.client, SocketAddr::new(client, *port), at);
+            assert_eq!(http.ask(&policy::get("/v1/first")).body, b"recorded");
+            http
+        };
+        let counted = agent.counted(|| {
+            let mut conns: Vec<_> = ports[..4].iter().map(connect).collect();
+            for http in &mut conns {
+                assert!(http.ask(&policy::preflight("/v1/item")).is_cors());
+            }
+            let mut fifth = connect(&ports[4]);
+            assert_eq!(fifth.ask(&policy::preflight("/v1/item")).body, b"recorded");
+            for http in &mut conns {
+                assert!(http.ask(&policy::preflight("/v1/item")).is_cors());
+                assert_eq!(http.ask(&policy::get("/v1/second")).body, b"recorded");
+            }
+        });
+        assert_eq!(counted.get(counter::HANDED_OVER_UNTRACKED), 1);
+        assert_eq!(counted.get(counter::TRACKED_ANSWERED), 8);
+        agent.stop();
+    }
+}
+
+/// Ports of a client whose connections share a bucket.
+fn five_of_one_bucket(client: IpAddr, server: SocketAddr) -> Vec<u16> {
+    let bytes = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => Address::from_bytes(ip.to_ipv6_mapped().octets()),
+        IpAddr::V6(ip) => Address::from_bytes(ip.octets()),
+    };
+    let mut buckets = BTreeMap::<u32, Vec<u16>>::new();
+    for port in 20_000..60_000u16 {
+        let tuple = Tuple {
+            client: bytes(client),
+            server: bytes(server.ip()),
+            client_port: port.to_be(),
+            server_port: server.port().to_be(),
+        };
+        let ports = buckets.entry(bucket(&tuple, ENTRIES - 1)).or_default();
+        ports.push(port);
+        if ports.len() == 5 {
+            return ports.clone();
+        }
+    }
+    unreachable!("40,000 ports in {} buckets", ENTRIES / WAYS);
 }

@@ -10,6 +10,8 @@ const END: u8 = 0;
 const NOP: u8 = 1;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+/// Multipath TCP (RFC 8684 §9).
+const MPTCP: u8 = 30;
 
 /// The most options that 40 bytes hold, and as many turns.
 const TURNS: usize = 40;
@@ -26,6 +28,8 @@ pub struct Found {
     pub blocks: u32,
     /// Where the value of the timestamps option starts: TSval, then TSecr; 0: there is none.
     pub timestamps_at: u32,
+    /// 1 where the connection speaks Multipath TCP, which counts its bytes by itself.
+    pub mptcp: u32,
 }
 
 /// Looks for what concerns a connection in the first `len` bytes, behind which are zeros.
@@ -52,6 +56,8 @@ pub fn find(options: &[u8; BUFFER], len: usize, zero: Zero) -> Found {
             found.blocks = (size as u32 - 2) / 8;
         } else if kind == TIMESTAMPS && size == 10 {
             found.timestamps_at = at as u32 + 2;
+        } else if kind == MPTCP {
+            found.mptcp = 1;
         }
         at = zero.blur(at + size);
     }
@@ -170,7 +176,11 @@ mod tests {
             let found = find(&options(&bytes), bytes.len(), Zero::NEW);
             assert_eq!((found.sack_at, found.timestamps_at), (sack_at, times_at), "{bytes:?}");
             assert_eq!(found.blocks, if sack_at == 0 { 0 } else { 2 });
+            assert_eq!(found.mptcp, 0);
         }
+        let multipath = [&[30, 4, 0x01, 0x81][..], &TIMES].concat();
+        let found = find(&options(&multipath), multipath.len(), Zero::NEW);
+        assert_eq!((found.mptcp, found.timestamps_at), (1, 8));
     }
 
     #[test]
