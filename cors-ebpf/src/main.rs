@@ -27,6 +27,8 @@ mod outward;
 #[cfg(target_arch = "bpf")]
 mod pass;
 #[cfg(target_arch = "bpf")]
+mod sacks;
+#[cfg(target_arch = "bpf")]
 mod stage;
 #[cfg(target_arch = "bpf")]
 mod table;

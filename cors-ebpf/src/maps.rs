@@ -136,6 +136,7 @@ const _: () = assert!(core::mem::offset_of!(Scratch, head) == size_of::<Event>()
 pub(crate) struct Sacks {
     pub(crate) bytes: [u8; sack::BUFFER],
     pub(crate) found: sack::Found,
+    pub(crate) zero: Zero,
 }
 
 /// Bytes of a payload.

@@ -29,6 +29,7 @@ use crate::{
     frame::SkbFrame,
     global,
     maps::{PROTECTED, SCRATCH, Scratch, WINDOW, Window},
+    sacks::{self, sacks_change, sacks_find, sacks_furthest},
     stage::{Done, done, result},
     table::{self, Unlocked},
 };
@@ -119,9 +120,8 @@ fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
         if unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, to.cast(), len as u32) } != 0 {
             return done(Err(Exit::Internal));
         }
-        sacks.found = sack::find(&sacks.bytes, len, *zero);
-        if sacks.found.sack_at != 0 {
-            said.furthest = sack::furthest(&sacks.bytes, &sacks.found, segment.ack);
+        if sacks_find(sacks, len as u32) != 0 {
+            said.furthest = sacks_furthest(sacks, segment.ack);
         }
         if sacks.found.timestamps_at != 0 {
             said.tsval = sack::number(&sacks.bytes, sacks.found.timestamps_at);
@@ -261,7 +261,7 @@ fn rewrite(ctx: &TcContext, scratch: &mut Scratch) -> Done {
     if sacks.found.sack_at != 0
         && let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX)
     {
-        change = sack::change(&mut sacks.bytes, &sacks.found, sack_floor, sack_by);
+        change = sacks::sum(sacks_change(sacks, sack_floor, sack_by));
         let options_at = segment.options_at() as u32;
         // SAFETY: the array has 64 bytes, of which the helper only reads; it checks the bounds of
         // the packet.

@@ -14,7 +14,6 @@ use cors_common::{
     track::{
         Track,
         inward::{self, Read, Request},
-        sack,
     },
     wire::options::OPTIONS_MAX,
 };
@@ -25,6 +24,7 @@ use crate::{
     frame::{Packet as _, XdpFrame},
     global,
     maps::Scratch,
+    sacks::{self, sacks_change, sacks_find},
     stage::{Done, done, result},
     table::{self, Unlocked},
     transmit::transmit,
@@ -259,10 +259,8 @@ fn rewrite(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
         if unsafe { bpf_xdp_load_bytes(ctx.ctx, at, to.cast(), len as u32) } != 0 {
             return done(Err(Exit::Truncated));
         }
-        sacks.found = sack::find(&sacks.bytes, len, *zero);
-        if sacks.found.sack_at != 0 {
-            change =
-                sack::change(&mut sacks.bytes, &sacks.found, inward.sack_floor, inward.sack_by);
+        if sacks_find(sacks, len as u32) != 0 {
+            change = sacks::sum(sacks_change(sacks, inward.sack_floor, inward.sack_by));
             // SAFETY: as above; the helper only reads from the array.
             if unsafe { bpf_xdp_store_bytes(ctx.ctx, at, to.cast(), len as u32) } != 0 {
                 return done(Err(Exit::Truncated));

@@ -13,7 +13,10 @@ use cors_tests::{
     counter::{self, Counters},
     netns::Netns,
     policy,
-    server::{Recording, Server, recording::Options},
+    server::{
+        Recording, Server,
+        recording::{Body, Options},
+    },
     topology::{Pair, server_at},
 };
 
@@ -36,7 +39,7 @@ fn behind(start: Start) -> (Seen, Counters, usize) {
     let pair = Pair::new();
     let at = server_at(Family::V4);
     let front_at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8080);
-    let options = Options { echo: true, ..Options::default() };
+    let options = Options { body: Body::Target, ..Options::default() };
     let server = Recording::listen_with(&pair.server, at, options);
     let front = start(&pair.client, front_at, at).ready(&pair.client, front_at);
     let agent = Agent::protect(&pair.server, Pair::INTERFACE);

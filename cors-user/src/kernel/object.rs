@@ -1,10 +1,10 @@
 //! The embedded object: loaded, with the maps in the sizes that the policy needs.
 
-use std::io;
+use std::{io, panic::resume_unwind, thread};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    programs::{Program, ProgramError},
 };
 use cors_common::{
     policy::memo::Memo,
@@ -32,6 +32,9 @@ pub(super) mod program {
     /// The XDP program that passes everything.
     pub(in super::super) const PASS: &str = "pass";
 }
+
+/// All of them.
+const ALL: [&str; 4] = [program::EDGE, program::HANDOVER, program::OUTWARD, program::PASS];
 
 /// Why the programs cannot be loaded.
 #[derive(Debug, Error)]
@@ -94,11 +97,23 @@ pub(super) fn load(
     shared: &Descriptors,
 ) -> Result<Ebpf, LoadError> {
     let mut ebpf = open(sizes, log, shared)?;
-    load_xdp(&mut ebpf, program::EDGE)?;
-    load_xdp(&mut ebpf, program::PASS)?;
-    load_tc(&mut ebpf, program::HANDOVER)?;
-    load_tc(&mut ebpf, program::OUTWARD)?;
-    Ok(ebpf)
+    for name in ALL {
+        ebpf.program(name).ok_or(LoadError::Missing(name))?;
+    }
+    // Each takes the verifier a tenth of a second or more, and it can do several at a time.
+    let loaded: Result<(), LoadError> = thread::scope(|scope| {
+        let loads: Vec<_> = ebpf
+            .programs_mut()
+            .filter_map(|(name, program)| {
+                Some((ALL.into_iter().find(|all| *all == name)?, program))
+            })
+            .map(|(name, program)| scope.spawn(move || verify(name, program)))
+            .collect();
+        loads
+            .into_iter()
+            .try_for_each(|load| load.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    loaded.and(Ok(ebpf))
 }
 
 /// Makes the maps, but for those that are shared with programs which are loaded already.
@@ -131,16 +146,16 @@ pub(super) fn open(
 
 /// Has an XDP program verified.
 pub(super) fn load_xdp(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
-    let named = |source| LoadError::Program { name, source };
-    let xdp: &mut Xdp =
-        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named)?;
-    xdp.load().map_err(named)
+    verify(name, ebpf.program_mut(name).ok_or(LoadError::Missing(name))?)
 }
 
-/// Has a TC program verified.
-fn load_tc(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+/// Has a program verified.
+fn verify(name: &'static str, program: &mut Program) -> Result<(), LoadError> {
     let named = |source| LoadError::Program { name, source };
-    let tc: &mut SchedClassifier =
-        ebpf.program_mut(name).ok_or(LoadError::Missing(name))?.try_into().map_err(named)?;
-    tc.load().map_err(named)
+    match program {
+        Program::Xdp(xdp) => xdp.load(),
+        Program::SchedClassifier(tc) => tc.load(),
+        _ => return Err(LoadError::Missing(name)),
+    }
+    .map_err(named)
 }

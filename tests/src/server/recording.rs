@@ -47,8 +47,18 @@ pub struct Options {
     pub reuse_port: bool,
     /// An IPv6 socket that takes IPv4 as well.
     pub dual_stack: bool,
-    /// It answers with the request's target as the body, and not with `recorded`.
-    pub echo: bool,
+    /// What it answers with.
+    pub body: Body,
+}
+
+/// The body of every response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// `recorded`.
+    #[default]
+    Recorded,
+    /// The request's target.
+    Target,
 }
 
 impl Recording {
@@ -74,7 +84,7 @@ impl Recording {
                     Ok((stream, client)) => {
                         let record = Arc::clone(&record);
                         // A connection that breaks is for the client's side of the test to see.
-                        thread::spawn(move || serve(stream, client, &record, options.echo).ok());
+                        thread::spawn(move || serve(stream, client, &record, options.body).ok());
                     }
                     Err(_) => thread::sleep(Duration::from_millis(1)),
                 }
@@ -121,7 +131,7 @@ fn open(address: SocketAddr, options: Options) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn serve(stream: TcpStream, client: SocketAddr, record: &Requests, echo: bool) -> io::Result<()> {
+fn serve(stream: TcpStream, client: SocketAddr, record: &Requests, kind: Body) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -132,7 +142,7 @@ fn serve(stream: TcpStream, client: SocketAddr, record: &Requests, echo: bool) -
         let target = String::from_utf8_lossy(&head).split(' ').nth(1).map(ToOwned::to_owned);
         let request = Request { head, body, client };
         record.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        let body = target.filter(|_| echo).unwrap_or_else(|| "recorded".to_owned());
+        let body = target.filter(|_| kind == Body::Target).unwrap_or_else(|| "recorded".to_owned());
         let reply = format!(
             "HTTP/1.1 200 OK\r\nServer: recording\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
