@@ -75,7 +75,7 @@ http {{
         Self::start(host, command, files, "error.log")
     }
 
-    /// Apache.
+    /// Apache, with a thread for each client: with fewer it closes connections that are kept alive.
     pub fn apache_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
         let files = Scratch::new("apache-front");
         let dir = files.dir().display();
@@ -87,7 +87,11 @@ LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
 LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+ServerLimit 1
 StartServers 1
+ThreadsPerChild 64
+MaxRequestWorkers 64
+AsyncRequestWorkerFactor 8
 Listen {listen}
 ErrorLog {dir}/error.log
 KeepAlive On
