@@ -95,12 +95,8 @@ fn run(arguments: Run) -> Result<ExitCode> {
         sockets: Sockets::of_the_manager(),
         file_us: stopwatch.lap(),
     };
-    // The agent itself has little to do; a proxy has, and takes every processor that there is.
-    let mut runtime = if setup.config.server.proxy.is_some() {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
-    };
+    // The agent itself has little to do; a proxy has, on threads of its own.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build()?.block_on(agent::run(setup))?;
     Ok(ExitCode::SUCCESS)
 }

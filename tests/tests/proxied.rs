@@ -1,7 +1,10 @@
 //! Proxy mode, driver and slow path together: whichever answers a preflight, the bytes are the
 //! same, and everything else reaches the server behind, whichever it is.
 
-use std::{fs::File, net::SocketAddr};
+use std::{
+    fs::File,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use cors_tests::{
     Family,
@@ -14,6 +17,7 @@ use cors_tests::{
     scratch::Scratch,
     server::Server,
     topology::{Pair, server_at, sockets},
+    web,
 };
 
 fn behind() -> SocketAddr {
@@ -216,4 +220,71 @@ fn trace(pair: &Pair, agent: &Agent) -> (Process, Scratch) {
     let process = pair.server.spawn(command);
     eventually("it traces", || scratch.read("err").contains("tracing").then_some(()));
     (process, scratch)
+
+/// A host of its own with a name for a server, which can come to mean another address.
+struct Named {
+    host: Netns,
+    files: Scratch,
+}
+
+impl Named {
+    fn new() -> Self {
+        let named = Self { host: Netns::new("named"), files: Scratch::new("hosts") };
+        named.means(&[]);
+        let hosts = named.files.path("hosts").display().to_string();
+        named.host.run("mount", &["--bind", &hosts, "/etc/hosts"]);
+        for address in [FIRST, SECOND] {
+            let said = address.ip().to_string();
+            web::serve(&named.host, address, move |_| web::response(200, &[], &said));
+        }
+        named
+    }
+
+    /// In the same file, as that is what is mounted.
+    fn means(&self, addresses: &[SocketAddr]) {
+        let line = |address: &SocketAddr| format!("{} backend.test\n", address.ip());
+        self.files.write("hosts", addresses.iter().map(line).collect::<String>());
+    }
+
+    /// Which address is asked now; none: there is nobody.
+    fn asked(&self) -> Option<String> {
+        let response = ask(&self.host, PROXY, &policy::get("/v1/hello"));
+        let body = String::from_utf8(response.body).expect("text");
+        assert_eq!(response.status, if body.is_empty() { 502 } else { 200 });
+        // Also where there is nobody, the page may read that.
+        assert_eq!(response.headers.iter().filter(|(name, _)| name == ALLOW_ORIGIN).count(), 1);
+        (!body.is_empty()).then_some(body)
+    }
+}
+
+const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 8080);
+const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3)), 8080);
+/// Nobody listens there.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4)), 8080);
+
+#[test]
+fn an_upstream_is_where_its_name_leads_now() {
+    let named = Named::new();
+    named.means(&[FIRST]);
+    let file = policy::file(&[PROXY]);
+    let file = file.replacen("[server]", "[server]\nupstream = \"http://backend.test:8080\"", 1);
+    let _agent = Setup::new(&named.host, file).interface("lo").start();
+    let (first, second) = (Some(FIRST.ip().to_string()), Some(SECOND.ip().to_string()));
+    assert_eq!(named.asked(), first);
+    named.means(&[SECOND]);
+    assert_eq!(named.asked(), second);
+    // Every address of a name is tried.
+    for addresses in [[NOBODY, FIRST], [FIRST, NOBODY]] {
+        named.means(&addresses);
+        for _ in 0..5 {
+            assert_eq!(named.asked(), first);
+        }
+    }
+    named.means(&[NOBODY]);
+    assert_eq!(named.asked(), None);
+    // The only upstream is tried also while it rests.
+    named.means(&[SECOND]);
+    assert_eq!(named.asked(), second);
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use super::conduct::{Advertise, Conduct, Success, Validate};
-pub use super::proxy::{Certificate, CorsHeaders, Limits, Proxy, Timeouts, Tls, Upstream};
+pub use super::proxy::{Certificate, CorsHeaders, Limits, Proxy, Scheme, Timeouts, Tls, Upstream};
 
 /// A whole, valid policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use super::server;
 pub struct Proxy {
     /// Where requests go, in turn; never none.
     pub upstreams: Vec<Upstream>,
+    /// Certificates that upstreams are known by, as a PEM file; absent: the system's.
+    pub upstream_ca: Option<PathBuf>,
     /// What becomes of CORS headers that an upstream sends.
     pub cors_headers: CorsHeaders,
     /// Every connection begins with a PROXY header, v1 or v2.
@@ -34,12 +36,41 @@ pub struct Proxy {
 /// A server to forward to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// By TLS, with the system's roots.
-    pub tls: bool,
+    /// What is spoken to it.
+    pub scheme: Scheme,
     /// A DNS name, an IPv4 address, or an IPv6 address in brackets.
     pub host: String,
     /// Absent: that of the scheme.
     pub port: Option<u16>,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 without TLS, and without asking first whether it is spoken (RFC 9113 §3.3).
+    H2c,
+    /// By TLS HTTP/2 or HTTP/1.1, whichever the upstream chooses.
+    Https,
+}
+
+impl Scheme {
+    const ALL: [Self; 3] = [Self::Http, Self::H2c, Self::Https];
+
+    /// How a URL begins.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Http => "http://",
+            Self::H2c => "h2c://",
+            Self::Https => "https://",
+        }
+    }
+
+    /// The scheme of a URL, and what follows it.
+    pub(super) fn of(url: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|scheme| Some((scheme, url.strip_prefix(scheme.text())?)))
+    }
 }
 
 /// What becomes of CORS headers that an upstream sends.
@@ -127,14 +158,13 @@ impl Default for Timeouts {
 impl Upstream {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.tls { 443 } else { 80 })
+        self.port.unwrap_or(if self.scheme == Scheme::Https { 443 } else { 80 })
     }
 }
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.host)?;
+        write!(f, "{}{}", self.scheme.text(), self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -149,6 +179,7 @@ pub(super) const TIMEOUTS: &[&str] = &["connect", "header", "idle", "response", 
 pub(super) fn proxy(raw: &At<Server>, problems: &mut Problems) -> Option<Proxy> {
     let server = &raw.value;
     let upstreams = upstreams(&server.upstream, problems);
+    let upstream_ca = ca(server, &upstreams, problems);
     let cors_headers = server.upstream_cors_headers.given().and_then(|at| {
         const KNOWN: &[(&str, CorsHeaders)] =
             &[("replace", CorsHeaders::Replace), ("passthrough", CorsHeaders::Passthrough)];
@@ -165,6 +196,7 @@ pub(super) fn proxy(raw: &At<Server>, problems: &mut Problems) -> Option<Proxy> 
     }
     Some(Proxy {
         upstreams,
+        upstream_ca,
         cors_headers: cors_headers.unwrap_or_default(),
         proxy_protocol: server.proxy_protocol.given().is_some_and(|at| at.value),
         trusted,
@@ -180,6 +212,7 @@ fn needs_upstream(server: &Server, problems: &mut Problems) {
         field.given().map(At::place)
     }
     let places = [
+        place(&server.upstream_ca),
         place(&server.upstream_cors_headers),
         place(&server.proxy_protocol),
         place(&server.trusted_proxies),
@@ -215,6 +248,20 @@ fn upstreams(field: &Field<List<String>>, problems: &mut Problems) -> Vec<Upstre
         }
     }
     upstreams
+}
+
+/// The file of roots, where there is anything to know by them.
+fn ca(server: &Server, upstreams: &[Upstream], problems: &mut Problems) -> Option<PathBuf> {
+    let at = server.upstream_ca.given()?;
+    if at.value.is_empty() {
+        problems.missing(&at.place(), "", "name a PEM file");
+    } else if !upstreams.is_empty()
+        && upstreams.iter().all(|upstream| upstream.scheme != Scheme::Https)
+    {
+        let hint = "no upstream has a certificate: write its URL with https://, or leave this out";
+        problems.error(at, Reason::Incompatible, hint);
+    }
+    Some(PathBuf::from(&at.value))
 }
 
 fn network(at: &At<String>, problems: &mut Problems) -> Option<IpNet> {

@@ -30,7 +30,10 @@ enum ListenError {
 /// Why a text is no upstream; the message says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UpstreamError {
-    #[error("write a URL that starts with http:// or https://, such as `http://127.0.0.1:8080`")]
+    #[error(
+        "write a URL such as `http://127.0.0.1:8080`, or one with https://, or with h2c:// for \
+         HTTP/2 without TLS"
+    )]
     Scheme,
     #[error("write only the origin: requests keep their own path and query")]
     Path,
@@ -159,11 +162,7 @@ fn is_interface(name: &str) -> bool {
 }
 
 pub(super) fn upstream(text: &str) -> Result<model::Upstream, UpstreamError> {
-    let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        (None, None) => return Err(UpstreamError::Scheme),
-    };
+    let (scheme, rest) = model::Scheme::of(text).ok_or(UpstreamError::Scheme)?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '\\']) {
         return Err(UpstreamError::Path);
@@ -187,7 +186,7 @@ pub(super) fn upstream(text: &str) -> Result<model::Upstream, UpstreamError> {
         return Err(UpstreamError::Port);
     }
     let port = port.and_then(|port| port.parse().ok());
-    Ok(model::Upstream { tls, host: host.to_owned(), port })
+    Ok(model::Upstream { scheme, host: host.to_owned(), port })
 }
 
 #[cfg(test)]
@@ -240,6 +239,7 @@ mod tests {
             ("http://[::1]:80", "http://[::1]:80"),
             ("http://[::1]", "http://[::1]"),
             ("https://app:8443", "https://app:8443"),
+            ("h2c://app:8443/", "h2c://app:8443"),
         ] {
             let upstream = upstream(text).map(|upstream| upstream.to_string());
             assert_eq!(upstream.as_deref(), Ok(expected), "{text}");
@@ -248,6 +248,8 @@ mod tests {
             ("", E::Scheme),
             ("127.0.0.1:8080", E::Scheme),
             ("unix:/run/app", E::Scheme),
+            ("h2://app", E::Scheme),
+            ("HTTP://app", E::Scheme),
             ("http://app/base", E::Path),
             ("http://app?x", E::Path),
             ("http://app//", E::Path),

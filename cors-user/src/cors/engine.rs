@@ -113,7 +113,8 @@ impl Engine {
 
     /// How many of the names there is room for in one head: all of them, but for long lists.
     fn fitting(&self, question: &Question<'_>, names: &[String]) -> Result<usize, Exit> {
-        let room = HEAD_MAX.saturating_sub(self.write(question, "x").len());
+        let used: usize = self.written(question, "x").iter().map(|piece| piece.len()).sum();
+        let room = HEAD_MAX.saturating_sub(used);
         let mut used = 0;
         let taken = names.iter().take_while(|name| {
             used += name.len() + 1;
@@ -125,20 +126,30 @@ impl Engine {
         }
     }
 
-    /// Writes a question down as a head.
-    fn write(&self, question: &Question<'_>, names: &str) -> String {
-        let Question { host, path, origin, method, close, .. } = question;
+    /// The pieces of the head that a question is written down as.
+    fn written<'a>(&self, question: &Question<'a>, names: &'a str) -> [&'a str; 13] {
+        let Question { host, path, origin, method, close, .. } = *question;
+        let asked = if names.is_empty() { "" } else { "\r\nAccess-Control-Request-Headers: " };
         // What is cut off a segment is not its end: `/.a` must not become `/.`.
         let (path, more) = match path.get(..self.path_max) {
             Some(cut) if cut.len() < path.len() => (cut, "x"),
-            _ => (*path, ""),
+            _ => (path, ""),
         };
-        let asked = if names.is_empty() { "" } else { "\r\nAccess-Control-Request-Headers: " };
-        let close = if *close { "\r\nConnection: close" } else { "" };
-        format!(
-            "OPTIONS {path}{more} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\
-             Access-Control-Request-Method: {method}{asked}{names}{close}\r\n\r\n"
-        )
+        [
+            "OPTIONS ",
+            path,
+            more,
+            " HTTP/1.1\r\nHost: ",
+            host,
+            "\r\nOrigin: ",
+            origin,
+            "\r\nAccess-Control-Request-Method: ",
+            method,
+            asked,
+            names,
+            if close { "\r\nConnection: close" } else { "" },
+            "\r\n\r\n",
+        ]
     }
 
     fn with_head<T>(
@@ -150,11 +161,14 @@ impl Engine {
         if question.method.len() > NAME_MAX {
             return Err(Exit::MethodDenied);
         }
-        let text = self.write(question, names);
         HEAD.with_borrow_mut(|head| {
-            let room = head.buffer().get_mut(..text.len()).ok_or(Exit::HeadTooLong)?;
-            room.copy_from_slice(text.as_bytes());
-            head.read(text.len())?;
+            let mut len = 0;
+            for piece in self.written(question, names) {
+                let room = head.buffer().get_mut(len..len + piece.len());
+                room.ok_or(Exit::HeadTooLong)?.copy_from_slice(piece.as_bytes());
+                len += piece.len();
+            }
+            head.read(len)?;
             ask(head)
         })
     }

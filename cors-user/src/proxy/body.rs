@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{counters::Outcome, service::Shared, turn::EndsTurn};
+use super::{counters::Outcome, line::Line, pool::Home, service::Shared, turn::EndsTurn};
 
 /// Why a body goes no further.
 #[derive(Debug, Error)]
@@ -50,45 +50,47 @@ struct Client {
     /// Bytes that may still come.
     left: Option<u64>,
     fate: Fate,
-    /// Something was taken of it: it cannot be sent a second time.
-    begun: bool,
     progress: Instant,
 }
 
-/// A client's body. It stays with its owner until an upstream begins to take it, so that the next
-/// one can be tried where the first cannot be reached.
+/// What goes up to an upstream.
 #[derive(Clone, Debug)]
-pub(super) struct Lent(Arc<Mutex<Client>>);
+pub(super) enum Outgoing {
+    /// No body.
+    Nothing,
+    /// A client's.
+    Lent(Lent),
+}
 
-impl Lent {
+impl Outgoing {
     /// Of which so many bytes are taken.
     pub(super) fn new(body: Incoming, limit: Option<u64>) -> Self {
-        let progress = Instant::now();
-        let client = Client { body, left: limit, fate: Fate::Going, begun: false, progress };
-        Self(Arc::new(Mutex::new(client)))
+        if body.is_end_stream() { Self::Nothing } else { Self::Lent(Lent::new(body, limit)) }
     }
 
-    fn client(&self) -> MutexGuard<'_, Client> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether there is none.
+    pub(super) const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
     }
 
     /// What became of it.
     pub(super) fn fate(&self) -> Fate {
-        self.client().fate
+        match self {
+            Self::Nothing => Fate::Going,
+            Self::Lent(lent) => lent.client().fate,
+        }
     }
 
-    /// Whether it can be sent from its begin.
-    pub(super) fn is_whole(&self) -> bool {
-        !self.client().begun
-    }
-
-    /// When something last came of it.
-    pub(super) fn progress(&self) -> Instant {
-        self.client().progress
+    /// When something last came of it, if there is one.
+    pub(super) fn progress(&self) -> Option<Instant> {
+        match self {
+            Self::Nothing => None,
+            Self::Lent(lent) => Some(lent.client().progress),
+        }
     }
 }
 
-impl Body for Lent {
+impl Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -96,39 +98,79 @@ impl Body for Lent {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut client = self.client();
-        let frame = ready!(Pin::new(&mut client.body).poll_frame(context));
-        client.begun = true;
-        client.progress = Instant::now();
+        match self.get_mut() {
+            Self::Nothing => Poll::Ready(None),
+            Self::Lent(lent) => lent.client().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Lent(lent) => lent.client().body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Lent(lent) => lent.client().body.size_hint(),
+        }
+    }
+}
+
+/// A client's body, on which its request keeps an eye while it is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Lent(Arc<Mutex<Client>>);
+
+impl Lent {
+    fn new(body: Incoming, left: Option<u64>) -> Self {
+        let client = Client { body, left, fate: Fate::Going, progress: Instant::now() };
+        Self(Arc::new(Mutex::new(client)))
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(poll_incoming(&mut self.body, context));
+        self.progress = Instant::now();
         Poll::Ready(match frame {
             None => None,
             Some(Err(error)) => {
-                client.fate = Fate::Broken;
-                Some(Err(error.into()))
+                self.fate = Fate::Broken;
+                Some(Err(error))
             }
             Some(Ok(frame)) => {
                 let len = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match client.left.map(|left| left.checked_sub(len)) {
+                match self.left.map(|left| left.checked_sub(len)) {
                     Some(None) => {
-                        client.fate = Fate::TooLong;
+                        self.fate = Fate::TooLong;
                         Some(Err(BodyError::TooLong))
                     }
                     left => {
-                        client.left = left.flatten();
+                        self.left = left.flatten();
                         Some(Ok(frame))
                     }
                 }
             }
         })
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        self.client().body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.client().body.size_hint()
-    }
+/// The next piece of a body that comes on a connection.
+fn poll_incoming(
+    body: &mut Incoming,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    let frame = ready!(Pin::new(body).poll_frame(context));
+    Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
 }
 
 /// A response's body, and what is held until it was sent.
@@ -156,6 +198,20 @@ struct Upstream {
     sleep: Option<Pin<Box<Sleep>>>,
     /// It is being waited for.
     waiting: bool,
+    /// All of it came.
+    ended: bool,
+    /// The connection that it comes on, where that is free behind it.
+    line: Option<(Home, Line)>,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some((home, line)) = self.line.take()
+            && (self.ended || self.body.is_end_stream())
+        {
+            home.put(line);
+        }
+    }
 }
 
 impl ReplyBody {
@@ -174,11 +230,13 @@ impl ReplyBody {
     /// counts as one in flight as long.
     pub(super) fn upstream(
         body: Incoming,
+        line: Option<(Home, Line)>,
         idle: Duration,
         end: Option<Instant>,
         in_flight: OwnedSemaphorePermit,
     ) -> Self {
-        let upstream = Upstream { body, idle, end, sleep: None, waiting: false };
+        let (sleep, waiting, ended) = (None, false, false);
+        let upstream = Upstream { body, idle, end, sleep, waiting, ended, line };
         Self { content: Content::Upstream(upstream), held: (Some(in_flight), None, None) }
     }
 
@@ -227,9 +285,13 @@ impl Upstream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+        if let Some((_, line)) = &mut self.line {
+            line.drive(context);
+        }
+        if let Poll::Ready(frame) = poll_incoming(&mut self.body, context) {
             self.waiting = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
+            self.ended = frame.is_none();
+            return Poll::Ready(frame);
         }
         let next = || {
             let idle = Instant::now() + self.idle;

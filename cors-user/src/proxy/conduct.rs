@@ -1,8 +1,14 @@
 //! What a proxy changes in the headers that it forwards (RFC 9110 §7.6). Pure.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -61,51 +67,102 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Says where a request came from: in addition to what is said already where the peer is trusted,
-/// in its place otherwise.
-pub(super) fn say_where_from(headers: &mut HeaderMap, client: Client, host: &str) {
-    if !client.trusted {
-        for name in [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
-            headers.remove(name);
+/// What is said about where the requests of a connection came from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    trusted: bool,
+    address: HeaderValue,
+    proto: &'static str,
+    /// `for=` and its value.
+    node: String,
+    /// The host that was last asked for, and the value of `Forwarded` with it: a connection is
+    /// mostly for one.
+    last: Mutex<Option<(HeaderValue, HeaderValue)>>,
+}
+
+impl Origin {
+    pub(super) fn new(client: Client) -> Self {
+        let address = client.peer.ip().to_canonical();
+        let text = address.to_string();
+        Self {
+            trusted: client.trusted,
+            address: HeaderValue::try_from(&*text)
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            proto: if client.tls { "https" } else { "http" },
+            node: match address {
+                IpAddr::V4(_) => format!("for={text}"),
+                IpAddr::V6(_) => format!("for=\"[{text}]\""),
+            },
+            last: Mutex::default(),
         }
     }
-    let proto = if client.tls { "https" } else { "http" };
-    let address = client.peer.ip().to_canonical();
-    let node = match address {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
-    };
-    add(headers, FORWARDED_FOR, &address.to_string());
-    add(headers, FORWARDED, &format!("for={node};host=\"{host}\";proto={proto}"));
-    for (name, value) in [(FORWARDED_HOST, host), (FORWARDED_PROTO, proto)] {
-        if !headers.contains_key(&name)
-            && let Ok(value) = HeaderValue::from_str(value)
-        {
-            headers.insert(name, value);
+
+    /// Says it: in addition to what is said already where the peer is trusted, in its place
+    /// otherwise.
+    pub(super) fn say(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let forwarded = self.forwarded(host);
+        let own = [
+            (FORWARDED_FOR, self.address.clone()),
+            (FORWARDED, forwarded),
+            (FORWARDED_HOST, host.clone()),
+            (FORWARDED_PROTO, HeaderValue::from_static(self.proto)),
+        ];
+        if !self.trusted {
+            for (name, value) in own {
+                headers.insert(name, value);
+            }
+            return;
         }
+        for (name, value) in own {
+            if name == FORWARDED || name == FORWARDED_FOR {
+                add(headers, name, value);
+            } else {
+                headers.entry(name).or_insert(value);
+            }
+        }
+    }
+
+    fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, forwarded)) = &*last
+            && known == host
+        {
+            return forwarded.clone();
+        }
+        let Self { node, proto, .. } = self;
+        let text = format!("{node};host=\"{}\";proto={proto}", host.to_str().unwrap_or_default());
+        let forwarded = HeaderValue::try_from(text).unwrap_or_else(|_| self.address.clone());
+        // A copy: the value is a part of everything that was read with it.
+        let known = HeaderValue::from_bytes(host.as_bytes()).unwrap_or_else(|_| host.clone());
+        *last = Some((known, forwarded.clone()));
+        forwarded
     }
 }
 
 /// Says that a message went through here.
 pub(super) fn say_via(headers: &mut HeaderMap, version: Version) {
-    let version = match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2.0",
-        _ => "1.1",
-    };
-    add(headers, header::VIA, &format!("{version} cors-edge"));
+    let via = HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 cors-edge",
+        Version::HTTP_2 => "2.0 cors-edge",
+        _ => "1.1 cors-edge",
+    });
+    add(headers, header::VIA, via);
 }
 
 /// Adds an element to a list, in one line with those that are there.
-fn add(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let mut list: Vec<u8> = Vec::new();
-    for line in headers.get_all(&name) {
-        list.extend_from_slice(line.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element.as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&list) {
-        headers.insert(name, value);
+fn add(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    let list = match headers.entry(name) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(element);
+            return;
+        }
+        Entry::Occupied(list) => list,
+    };
+    let mut lines: Vec<&[u8]> = list.iter().map(HeaderValue::as_bytes).collect();
+    lines.push(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
+        let mut list = list;
+        list.insert(value);
     }
 }
 
@@ -158,7 +215,8 @@ mod tests {
     fn strangers_are_not_believed() {
         let said = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https")];
         let mut all = headers(&said);
-        say_where_from(&mut all, client("10.0.0.1:5", false), "a.example");
+        let origin = Origin::new(client("10.0.0.1:5", false));
+        origin.say(&mut all, &HeaderValue::from_static("a.example"));
         assert_eq!(
             all,
             headers(&[
@@ -169,7 +227,10 @@ mod tests {
             ])
         );
         let mut all = headers(&said);
-        say_where_from(&mut all, client("[2001:db8::1]:5", true), "a.example");
+        let origin = Origin::new(client("[2001:db8::1]:5", true));
+        // Another host than the one before.
+        origin.say(&mut headers(&[]), &HeaderValue::from_static("b.example"));
+        origin.say(&mut all, &HeaderValue::from_static("a.example"));
         assert_eq!(all["x-forwarded-for"], "1.1.1.1, 2001:db8::1");
         assert_eq!(all["x-forwarded-proto"], "https");
         assert_eq!(all["forwarded"], "for=\"[2001:db8::1]\";host=\"a.example\";proto=http");

@@ -25,7 +25,6 @@ use super::{
     request::{self, Peer},
     service::Shared,
     tls::{Server, is_http2},
-    turn::Turn,
 };
 
 /// Requests at a time on one HTTP/2 connection.
@@ -34,17 +33,19 @@ const STREAMS: u32 = 128;
 /// Serves a connection to its end.
 pub(super) async fn serve(
     shared: &Arc<Shared>,
+    worker: usize,
     tcp: TcpStream,
     peer: SocketAddr,
     tls: Option<Server>,
 ) {
-    if let Err(error) = try_serve(shared, tcp, peer, tls).await {
+    if let Err(error) = try_serve(shared, worker, tcp, peer, tls).await {
         debug!("the connection of {peer} ended early: {error}");
     }
 }
 
 async fn try_serve(
     shared: &Arc<Shared>,
+    worker: usize,
     mut tcp: TcpStream,
     peer: SocketAddr,
     tls: Option<Server>,
@@ -70,13 +71,14 @@ async fn try_serve(
     }
     let Some(tls) = tls else {
         let asked = timeout(times.idle, preamble::is_http2(&mut tcp, &mut buffer)).await;
-        return http(shared, tcp, buffer, client, asked??).await;
+        let http2 = asked??;
+        return http(Peer::new(shared, worker, client, http2), tcp, buffer).await;
     };
     let accepted = timeout(times.header, tls.accept(Prefixed::new(tcp, buffer))).await;
     match accepted.map_err(io::Error::from).flatten() {
         Ok(stream) => {
-            let http2 = is_http2(&stream);
-            http(shared, stream, BytesMut::new(), client, http2).await
+            let http2 = is_http2(stream.get_ref().1);
+            http(Peer::new(shared, worker, client, http2), stream, BytesMut::new()).await
         }
         Err(error) => {
             shared.counters.event(Event::TlsFailed);
@@ -86,15 +88,12 @@ async fn try_serve(
 }
 
 async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    shared: &Arc<Shared>,
+    peer: Peer,
     io: S,
     buffer: BytesMut,
-    client: Client,
-    http2: bool,
 ) -> io::Result<()> {
-    let turn = Turn::default();
-    let peer =
-        Arc::new(Peer { shared: Arc::clone(shared), client, turn: (!http2).then(|| turn.clone()) });
+    let (shared, turn) = (Arc::clone(&peer.shared), peer.turn.clone());
+    let peer = Arc::new(peer);
     let service = service_fn(move |request| {
         let peer = Arc::clone(&peer);
         async move { Ok::<_, std::convert::Infallible>(request::answer(&peer, request).await) }
@@ -106,27 +105,8 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         header: times.header,
         idle: times.idle,
     };
-    let observer = Watched(Arc::clone(shared));
-    let ended = if http2 {
-        let draining = shared.draining();
-        let io = TokioIo::new(Gate::open(io, buffer, rules, observer));
-        let mut connection = std::pin::pin!(
-            http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(STREAMS)
-                .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-                .keep_alive_interval(times.idle)
-                .keep_alive_timeout(times.header)
-                .serve_connection(io, service)
-        );
-        select! {
-            ended = &mut connection => ended,
-            () = draining => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    } else {
+    let observer = Watched(Arc::clone(&shared));
+    let ended = if let Some(turn) = turn {
         let io = TokioIo::new(Gate::new(io, buffer, rules, turn, observer));
         // A proxy that drains says so in the next response, see `request`.
         let connection = std::pin::pin!(
@@ -141,6 +121,26 @@ async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 .with_upgrades()
         );
         connection.await
+    } else {
+        let draining = shared.draining();
+        let io = TokioIo::new(Gate::open(io, buffer, rules, observer));
+        let mut connection = std::pin::pin!(
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+                .keep_alive_interval(times.idle)
+                .keep_alive_timeout(times.header)
+                .serve_connection(io, service)
+        );
+        select! {
+            biased;
+            ended = &mut connection => ended,
+            () = draining => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
     };
     ended.map_err(io::Error::other)
 }

@@ -1,6 +1,6 @@
 //! Forwards a request to an upstream, and hands back its answer or says why there is none.
 
-use std::{future::pending, pin::pin, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -9,21 +9,20 @@ use tokio::{
     io::copy_bidirectional,
     select,
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
-use tracing::debug;
 
 use super::{
-    body::{Fate, Lent, ReplyBody},
+    body::{Fate, Outgoing, ReplyBody},
     conduct,
     counters::Event,
+    exchange,
     request::{Failure, Peer, take_over},
     service::Shared,
     turn::{HandOver, Next, Turn},
-    upstream::{Ended, Target},
 };
 
-const fn failure(status: StatusCode, event: Event, close: bool) -> Failure {
+pub(super) const fn failure(status: StatusCode, event: Event, close: bool) -> Failure {
     Failure { status, event, close }
 }
 
@@ -31,7 +30,7 @@ const fn failure(status: StatusCode, event: Event, close: bool) -> Failure {
 pub(super) async fn forward(
     peer: &Peer,
     request: Request<Incoming>,
-    host: &str,
+    host: &HeaderValue,
     upgrade: &mut HandOver,
 ) -> Result<(Response<ReplyBody>, bool), Failure> {
     let shared = &peer.shared;
@@ -41,20 +40,21 @@ pub(super) async fn forward(
         .map_err(|_| failure(StatusCode::SERVICE_UNAVAILABLE, Event::Overloaded, false))?;
     let end = shared.proxy.timeouts.total.map(|total| Instant::now() + total);
     let (mut parts, body) = request.into_parts();
-    let body = Lent::new(body, shared.proxy.limits.body_bytes);
+    let body = Outgoing::new(body, shared.proxy.limits.body_bytes);
     let protocols = prepare(&mut parts, peer, host);
 
-    let (mut response, target) =
-        send(shared, &parts, &body, end).await.map_err(|failure| {
-            match (body.fate(), peer.turn.as_ref().and_then(Turn::broken)) {
-                (Fate::TooLong, _) => {
-                    self::failure(StatusCode::PAYLOAD_TOO_LARGE, Event::BodyTooLong, true)
-                }
-                (Fate::Broken, _) | (_, Some(_)) => {
-                    self::failure(StatusCode::BAD_REQUEST, Event::BodyBroken, true)
-                }
-                (Fate::Going, None) => failure,
+    let fate = body.clone();
+    let request = Request::from_parts(parts, body);
+    let sent = exchange::send(peer, request, protocols.as_ref(), end).await;
+    let exchange::Answered { mut response, target, line } =
+        sent.map_err(|failure| match (fate.fate(), peer.turn.as_ref().and_then(Turn::broken)) {
+            (Fate::TooLong, _) => {
+                self::failure(StatusCode::PAYLOAD_TOO_LARGE, Event::BodyTooLong, true)
             }
+            (Fate::Broken, _) | (_, Some(_)) => {
+                self::failure(StatusCode::BAD_REQUEST, Event::BodyBroken, true)
+            }
+            (Fate::Going, None) => failure,
         })?;
     shared.counters.event(Event::Forwarded);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -67,8 +67,9 @@ pub(super) async fn forward(
         target.own_cors.fetch_add(1, Relaxed);
     }
     *response.version_mut() = Version::default();
+    let line = line.map(|line| (peer.home(target), line));
     let idle = shared.proxy.timeouts.idle;
-    Ok((response.map(|body| ReplyBody::upstream(body, idle, end, permit)), own))
+    Ok((response.map(|body| ReplyBody::upstream(body, line, idle, end, permit)), own))
 }
 
 /// Refuses what would be refused later.
@@ -90,7 +91,7 @@ fn check(shared: &Shared, request: &Request<Incoming>) -> Result<(), Failure> {
 
 /// Makes the client's headers those of the request to the upstream. Returns the protocols of an
 /// upgrade that is asked for.
-fn prepare(parts: &mut Parts, peer: &Peer, host: &str) -> Option<HeaderValue> {
+fn prepare(parts: &mut Parts, peer: &Peer, host: &HeaderValue) -> Option<HeaderValue> {
     let trailers = conduct::takes_trailers(&parts.headers);
     let version = parts.version;
     let protocols = conduct::remove_hop_by_hop(&mut parts.headers);
@@ -98,10 +99,8 @@ fn prepare(parts: &mut Parts, peer: &Peer, host: &str) -> Option<HeaderValue> {
     let headers = &mut parts.headers;
     // The body is asked for as soon as somebody takes it.
     headers.remove(header::EXPECT);
-    if let Ok(host) = HeaderValue::from_str(host) {
-        headers.insert(header::HOST, host);
-    }
-    conduct::say_where_from(headers, peer.client, host);
+    headers.insert(header::HOST, host.clone());
+    peer.origin.say(headers, host);
     conduct::say_via(headers, version);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -109,11 +108,6 @@ fn prepare(parts: &mut Parts, peer: &Peer, host: &str) -> Option<HeaderValue> {
     if version == Version::HTTP_2 {
         one_cookie_line(headers);
     }
-    if let Some(protocols) = &protocols {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocols.clone());
-    }
-    parts.version = Version::HTTP_11;
     protocols
 }
 
@@ -125,83 +119,6 @@ fn one_cookie_line(headers: &mut http::HeaderMap) {
         && let Ok(one) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
     {
         headers.insert(header::COOKIE, one);
-    }
-}
-
-/// Sends a request to one upstream after the other, until one can be connected to.
-async fn send<'a>(
-    shared: &'a Shared,
-    parts: &Parts,
-    body: &Lent,
-    end: Option<Instant>,
-) -> Result<(Response<Incoming>, &'a Target), Failure> {
-    let path = parts.uri.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    let mut last = failure(StatusCode::BAD_GATEWAY, Event::UpstreamUnreachable, false);
-    for target in shared.upstreams.order() {
-        let mut request = Request::new(body.clone());
-        *request.method_mut() = parts.method.clone();
-        *request.headers_mut() = parts.headers.clone();
-        match target.uri(&path) {
-            Ok(uri) => *request.uri_mut() = uri,
-            Err(_) => {
-                return Err(failure(StatusCode::BAD_REQUEST, Event::BodyBroken, true));
-            }
-        }
-        let began = Instant::now();
-        let mut sent = pin!(shared.pool.request(request));
-        let result = loop {
-            let patience = body.progress() + shared.proxy.timeouts.response;
-            select! {
-                result = &mut sent => break result,
-                () = sleep_until(patience) => {
-                    // What comes of the body moves the end.
-                    if body.progress() + shared.proxy.timeouts.response > Instant::now() {
-                        continue;
-                    }
-                    target.ended(Ended::Timeout);
-                    return Err(timed_out());
-                }
-                () = until(end) => {
-                    target.ended(Ended::Timeout);
-                    return Err(timed_out());
-                }
-            }
-        };
-        match result {
-            Ok(response) => {
-                target.answered();
-                target.ended(Ended::Answered);
-                target.measured.first_byte.add(began.elapsed());
-                return Ok((response, target));
-            }
-            Err(error) if error.is_connect() => {
-                debug!("{} cannot be reached: {error:?}", target.name);
-                shared.upstreams.failed(target);
-                target.ended(Ended::Unreachable);
-                last = failure(StatusCode::BAD_GATEWAY, Event::UpstreamUnreachable, false);
-                if !body.is_whole() {
-                    break;
-                }
-            }
-            Err(error) => {
-                debug!("{} broke off: {error:?}", target.name);
-                target.ended(Ended::Broken);
-                return Err(failure(StatusCode::BAD_GATEWAY, Event::UpstreamBroken, false));
-            }
-        }
-    }
-    Err(last)
-}
-
-fn timed_out() -> Failure {
-    failure(StatusCode::GATEWAY_TIMEOUT, Event::UpstreamTimeout, false)
-}
-
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
     }
 }
 

@@ -40,8 +40,13 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves every connection, until the proxy drains.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Option<Server>) {
+/// Serves every connection, as this worker, until the proxy drains.
+pub(super) async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    worker: usize,
+    tls: Option<Server>,
+) {
     let _counted = Counted::new(&shared, |shared| &shared.listening);
     let mut draining = pin!(shared.draining());
     loop {
@@ -50,7 +55,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Opti
             () = &mut draining => break,
         };
         match accepted {
-            Ok((stream, peer)) => begin(&shared, stream, peer, tls.as_ref()),
+            Ok((stream, peer)) => begin(&shared, worker, stream, peer, tls.as_ref()),
             Err(error) => {
                 warn!("a connection cannot be accepted: {error}");
                 // As it is where there are no descriptors left: not at once again.
@@ -62,12 +67,18 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Opti
     while let Poll::Ready(Ok((stream, peer))) =
         poll_fn(|context| Poll::Ready(listener.poll_accept(context))).await
     {
-        begin(&shared, stream, peer, tls.as_ref());
+        begin(&shared, worker, stream, peer, tls.as_ref());
     }
 }
 
 /// Serves a connection.
-fn begin(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<&Server>) {
+fn begin(
+    shared: &Arc<Shared>,
+    worker: usize,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<&Server>,
+) {
     shared.counters.event(Event::Connection);
     let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
         shared.counters.event(Event::TooManyConnections);
@@ -80,7 +91,8 @@ fn begin(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<
         let (_permit, _counted) = (permit, counted);
         let closed = shared.closed();
         select! {
-            () = connection::serve(&shared, stream, peer, tls) => {}
+            biased;
+            () = connection::serve(&shared, worker, stream, peer, tls) => {}
             () = closed => {}
         }
     });

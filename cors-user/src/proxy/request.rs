@@ -16,21 +16,47 @@ use super::{
     conduct::{self, Client},
     counters::{Event, Outcome},
     forward,
+    pool::{Home, Pool},
     service::Shared,
     turn::{EndsTurn, HandOver, Turn},
+    upstream::Target,
 };
 use crate::{
     config::model::CorsHeaders,
-    cors::{Actual, Asked, Judgement, Rules, Verdict, actual::sends_own},
+    cors::{Actual, Asked, Judgement, Kind, Rules, Verdict, actual::sends_own},
 };
 
 /// A connection, as its requests see it.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
-    pub(super) client: Client,
+    /// Who serves it.
+    worker: usize,
+    pub(super) origin: conduct::Origin,
     /// Of HTTP/1 alone.
     pub(super) turn: Option<Turn>,
+}
+
+impl Peer {
+    /// A connection of this client, which this worker serves.
+    pub(super) fn new(shared: &Arc<Shared>, worker: usize, client: Client, http2: bool) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            worker,
+            origin: conduct::Origin::new(client),
+            turn: (!http2).then(Turn::default),
+        }
+    }
+
+    /// The connections to upstreams that it may use.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.shared.pools[self.worker]
+    }
+
+    /// Where a connection to an upstream goes when it is free again.
+    pub(super) fn home(&self, target: &Target) -> Home {
+        Home { shared: Arc::clone(&self.shared), worker: self.worker, target: target.index }
+    }
 }
 
 /// An answer of ours in the place of an upstream's.
@@ -79,13 +105,17 @@ async fn respond(
     let path = request.uri().path();
     let asked = Asked {
         method: request.method(),
-        host: &host,
+        // It has the bytes of one.
+        host: host.to_str().unwrap_or_default(),
         path: if path.is_empty() { "/" } else { path },
         headers: request.headers(),
         close: version != Version::HTTP_2 && says_close(&request),
     };
     let rules = shared.rules();
-    let judgement = rules.judge(&asked, &date());
+    // Only an answer of ours says when it was made.
+    let is_preflight = asked.kind() == Kind::Preflight;
+    let date = if is_preflight { date() } else { Date::new(&[b' '; DATE_LEN]) };
+    let judgement = rules.judge(&asked, &date);
     shared.watch.decided(&rules, &asked, request.uri().query().is_some(), &judgement);
     let actual = match judgement {
         Judgement::Preflight(reply) => {
@@ -150,26 +180,28 @@ fn rewrite(shared: &Shared, actual: &Actual, rules: &Rules, response: &mut Respo
 /// The host that a request is for; `None` where it does not say, or says two.
 ///
 /// Of HTTP/1 the gate has seen to it; HTTP/2 may have an authority, a `Host`, or both.
-fn host<B>(request: &Request<B>) -> Option<String> {
+fn host<B>(request: &Request<B>) -> Option<HeaderValue> {
     let mut lines = request.headers().get_all(header::HOST).iter();
-    let line = lines.next().map(HeaderValue::as_bytes);
+    let line = lines.next();
     if lines.next().is_some() || request.method() == Method::CONNECT {
         return None;
     }
     let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
     let host = match (authority, line) {
-        (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line) => return None,
-        (Some(host), _) | (None, Some(host)) => host,
+        (Some(authority), Some(line)) if !authority.eq_ignore_ascii_case(line.as_bytes()) => {
+            return None;
+        }
+        (Some(host), _) => HeaderValue::from_bytes(host).ok()?,
+        (None, Some(host)) => host.clone(),
         // HTTP/1.0 need not say.
-        (None, None) if request.version() == Version::HTTP_10 => b"localhost",
+        (None, None) if request.version() == Version::HTTP_10 => {
+            HeaderValue::from_static("localhost")
+        }
         (None, None) => return None,
     };
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let asterisk = target == "*" && request.method() == Method::OPTIONS;
-    if !is_host(host) || !(asterisk || is_path(target.as_bytes())) {
-        return None;
-    }
-    Some(String::from_utf8_lossy(host).into_owned())
+    (is_host(host.as_bytes()) && (asterisk || is_path(target.as_bytes()))).then_some(host)
 }
 
 /// Whether the client ends the connection behind this request.

@@ -20,17 +20,20 @@ use tokio::{
 };
 
 use super::{
+    connector::Connector,
     counters::{Counted, Counters},
     latency::Latency,
     listener,
+    pool::Pool,
     sockets::Sockets,
     tls::{self, TlsError},
-    upstream::{self, Pool, Upstreams},
+    upstream::Upstreams,
     watch::{Decision, Watch},
+    workers,
 };
 use crate::{
     compile::CompileError,
-    config::model::{Config, Proxy as Settings},
+    config::model::{Config, Proxy as Settings, Scheme},
     cors::Rules,
     kernel::policy::LIMITS,
 };
@@ -49,9 +52,12 @@ pub enum ProxyError {
         /// What the system says.
         source: io::Error,
     },
-    /// Certificates, or the system's roots.
+    /// Certificates, or what upstreams are known by.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A thread.
+    #[error("no thread to serve on: {0}")]
+    Worker(io::Error),
     /// The file says nothing of a proxy.
     #[error("there is no `upstream` to forward to")]
     NoUpstream,
@@ -73,7 +79,9 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) watch: Watch,
     pub(super) upstreams: Upstreams,
-    pub(super) pool: Pool,
+    pub(super) connector: Connector,
+    /// One for each worker.
+    pub(super) pools: Box<[Pool]>,
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) connections: Arc<Semaphore>,
     /// Connections that are open.
@@ -138,6 +146,14 @@ pub struct UpstreamHealth {
     pub first_byte: Latency,
 }
 
+/// Closes a worker's connections to upstreams that nobody wants any more, for ever.
+async fn sweep(shared: Arc<Shared>, worker: usize) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        shared.pools[worker].sweep(shared.proxy.timeouts.idle);
+    }
+}
+
 /// A running proxy. It ends with this, at once; see [`Proxy::drain`].
 #[derive(Debug)]
 pub struct Proxy {
@@ -160,16 +176,18 @@ impl Proxy {
     pub fn start_on(config: &Config, there: &mut Sockets) -> Result<Self, ProxyError> {
         let settings = config.server.proxy.clone().ok_or(ProxyError::NoUpstream)?;
         let (phase, watched) = watch::channel(Phase::Open);
-        let roots = settings.upstreams.iter().any(|upstream| upstream.tls);
-        let client = roots.then(tls::client).transpose()?;
+        let secure = settings.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
+        let ca = settings.upstream_ca.as_deref();
+        let client = secure.then(|| tls::Client::load(ca)).transpose()?;
         let server = settings.tls.as_ref().map(tls::Server::load).transpose()?;
-        let upstreams = Upstreams::new(&settings.upstreams);
+        let pools = (0..workers::count()).map(|_| Pool::new(settings.upstreams.len()));
         let shared = Arc::new(Shared {
             rules: RwLock::new(Arc::new(Rules::new(config, LIMITS)?)),
             counters: Counters::default(),
             watch: Watch::default(),
-            pool: upstream::pool(&upstreams, &settings.timeouts, client),
-            upstreams,
+            upstreams: Upstreams::new(&settings.upstreams),
+            connector: Connector::new(settings.timeouts.connect, client),
+            pools: pools.collect(),
             in_flight: Arc::new(Semaphore::new(settings.limits.in_flight)),
             connections: Arc::new(Semaphore::new(settings.limits.connections)),
             open: AtomicUsize::new(0),
@@ -192,13 +210,25 @@ impl Proxy {
                 socket
             };
             socket.set_nonblocking(true).map_err(failed)?;
-            let listener = socket.try_clone().and_then(tokio::net::TcpListener::from_std);
-            listeners.spawn(listener::accept(listener.map_err(failed)?, Arc::clone(&shared), tls));
-            sockets.push((socket.local_addr().unwrap_or(address), socket));
+            sockets.push((socket.local_addr().unwrap_or(address), socket, tls));
+        }
+        for number in 0..shared.pools.len() {
+            let worker = workers::start(number, shared.closed()).map_err(ProxyError::Worker)?;
+            let _inside = worker.enter();
+            // All of them wait at the same sockets: who has nothing to do takes what comes.
+            for (address, socket, tls) in &sockets {
+                let failed = |source| ProxyError::Listen { address: *address, source };
+                let listener = socket.try_clone().and_then(tokio::net::TcpListener::from_std);
+                let (listener, shared) = (listener.map_err(failed)?, Arc::clone(&shared));
+                listeners.spawn(listener::accept(listener, shared, number, tls.clone()));
+            }
+            listeners.spawn(sweep(Arc::clone(&shared), number));
         }
         if let Some(server) = server {
             listeners.spawn(server.follow());
         }
+        let sockets: Vec<_> =
+            sockets.into_iter().map(|(address, socket, _)| (address, socket)).collect();
         let addresses = sockets.iter().map(|(address, _)| *address).collect();
         Ok(Self { shared, phase, _tasks: listeners, sockets, addresses, bound })
     }

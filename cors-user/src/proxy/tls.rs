@@ -1,5 +1,5 @@
-//! TLS on both sides: certificates from files, which are read again when they change, and the
-//! system's roots for upstreams.
+//! TLS on both sides: certificates from files, which are read again when they change, and what
+//! upstreams are known by.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::sleep,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 use tracing::{info, warn};
 
 use crate::config::model::{Certificate, Tls};
@@ -118,8 +118,8 @@ impl Server {
 }
 
 /// Whether the two have agreed on HTTP/2.
-pub(super) fn is_http2<S>(stream: &TlsStream<S>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+pub(super) fn is_http2<Side>(connection: &rustls::ConnectionCommon<Side>) -> bool {
+    connection.alpn_protocol() == Some(b"h2")
 }
 
 /// What tells one version of the files from another.
@@ -185,18 +185,21 @@ impl Keys {
     }
 }
 
-fn key(file: &Certificate) -> Result<CertifiedKey, TlsError> {
-    let read = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { path, source }
-    };
+fn unreadable(path: &Path) -> impl Fn(rustls::pki_types::pem::Error) -> TlsError {
+    move |source| TlsError::File { path: path.to_owned(), source }
+}
+
+/// The certificates in a file; never none.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&file.chain).map_err(read(&file.chain))?.collect();
-    let chain = chain.map_err(read(&file.chain))?;
-    if chain.is_empty() {
-        return Err(TlsError::Empty(file.chain.clone()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&file.key).map_err(read(&file.key))?;
+        CertificateDer::pem_file_iter(path).map_err(unreadable(path))?.collect();
+    let chain = chain.map_err(unreadable(path))?;
+    if chain.is_empty() { Err(TlsError::Empty(path.to_owned())) } else { Ok(chain) }
+}
+
+fn key(file: &Certificate) -> Result<CertifiedKey, TlsError> {
+    let chain = chain(&file.chain)?;
+    let key = PrivateKeyDer::from_pem_file(&file.key).map_err(unreadable(&file.key))?;
     CertifiedKey::from_der(chain, key, &ring::default_provider())
         .map_err(|source| TlsError::Rejected { path: file.chain.clone(), source })
 }
@@ -214,17 +217,49 @@ fn names(key: &CertifiedKey, path: &Path) -> Result<Vec<String>, TlsError> {
 }
 
 /// The side that upstreams see.
-pub(super) fn client() -> Result<Arc<ClientConfig>, TlsError> {
+#[derive(Clone)]
+pub(super) struct Client {
+    http1: TlsConnector,
+    any: TlsConnector,
+}
+
+impl Client {
+    /// Knows upstreams by the certificates in a file, or else by the system's.
+    pub(super) fn load(ca: Option<&Path>) -> Result<Self, TlsError> {
+        let roots = Arc::new(match ca {
+            Some(file) => roots_of(file)?,
+            None => system_roots()?,
+        });
+        let offering = |protocols: &[&[u8]]| -> Result<TlsConnector, TlsError> {
+            let mut config =
+                ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                    .with_safe_default_protocol_versions()?
+                    .with_root_certificates(Arc::clone(&roots))
+                    .with_no_client_auth();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Ok(TlsConnector::from(Arc::new(config)))
+        };
+        Ok(Self { http1: offering(&[b"http/1.1"])?, any: offering(&[b"h2", b"http/1.1"])? })
+    }
+
+    /// For a handshake in which HTTP/2 is offered, or is not.
+    pub(super) const fn connector(&self, http2: bool) -> &TlsConnector {
+        if http2 { &self.any } else { &self.http1 }
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) =
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err(TlsError::NoRoots);
+    if added == 0 { Err(TlsError::NoRoots) } else { Ok(roots) }
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(file)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| TlsError::Rejected { path: file.to_owned(), source })?;
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(roots)
 }

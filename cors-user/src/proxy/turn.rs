@@ -1,7 +1,11 @@
 //! Whose turn it is on a connection: the client's, to send a request, or the server's, to answer.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -25,15 +29,47 @@ struct State {
     next: Option<Next>,
     waker: Option<Waker>,
     broken: Option<Broken>,
+    /// To be sent before the response.
+    interim: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// Whether there is anything in `interim`: asked much more often than said.
+    has_interim: AtomicBool,
 }
 
 /// What the gate of a connection and the service behind it tell each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn(Arc<Mutex<State>>);
+pub(super) struct Turn(Arc<Inner>);
 
 impl Turn {
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Bytes of an interim response are to go before the response.
+    pub(super) fn interim(&self, bytes: &[u8]) {
+        let waker = self.with(|state| {
+            state.interim.extend_from_slice(bytes);
+            self.0.has_interim.store(true, Relaxed);
+            state.waker.take()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes them.
+    pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
+        if !self.0.has_interim.load(Relaxed) {
+            return None;
+        }
+        self.with(|state| {
+            self.0.has_interim.store(false, Relaxed);
+            Some(mem::take(&mut state.interim))
+        })
     }
 
     /// A request is on its way; what comes behind it is not known yet.

@@ -14,7 +14,7 @@ use nix::{
 use crate::support::{Client, POLICY, Upstream, eventually, request};
 
 /// Ended with the test, however that ends.
-struct Agent(Child);
+pub(crate) struct Agent(pub(crate) Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -23,7 +23,8 @@ impl Drop for Agent {
     }
 }
 
-fn start(file: &str) -> Agent {
+/// With these variables in its environment.
+pub(crate) fn start(file: &str, environment: &[(&str, &str)]) -> Agent {
     let binary = env!("CARGO_BIN_EXE_cors-edge");
     let mut command = if Uid::effective().is_root() {
         let mut command = Command::new("setpriv");
@@ -32,6 +33,7 @@ fn start(file: &str) -> Agent {
     } else {
         Command::new(binary)
     };
+    command.envs(environment.iter().copied());
     command.args(["run", "--xdp", "off", "--config", file]);
     Agent(command.spawn().unwrap())
 }
@@ -45,7 +47,7 @@ fn the_proxy_alone_needs_no_privilege() {
         format!("[server]\nlisten = [\"{at}\"]\nupstream = \"http://{}\"\n{policy}", upstream.at)
     };
     fs::write(&file, text(POLICY)).unwrap();
-    let mut agent = start(&file.to_string_lossy());
+    let mut agent = start(&file.to_string_lossy(), &[]);
     eventually("it listens", || TcpStream::connect(at).is_ok());
     let preflight = request(
         "OPTIONS /v1/x",

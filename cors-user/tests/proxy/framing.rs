@@ -1,7 +1,10 @@
 //! What a proxy must not get wrong about messages: bodies that are none, trailers, expectations,
 //! other protocols, other versions.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    sync::{Mutex, mpsc},
+};
 
 use crate::support::{Edge, Upstream, request};
 
@@ -91,14 +94,45 @@ fn the_body_is_asked_for_when_somebody_takes_it() {
     );
 }
 
+const HINTS: &str = "HTTP/1.1 100 Continue\r\n\r\n\
+    HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-a\r\nX-A: 1\r\n\
+    Access-Control-Allow-Origin: https://evil.example\r\n\r\n\
+    HTTP/1.1 102 Processing\r\n\r\n";
+
 #[test]
-fn interim_answers_are_not_taken_for_the_answer() {
-    let upstream = Upstream::saying(
-        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    );
-    let edge = Edge::before(upstream.at);
-    let answer = edge.ask(&request("GET /v1/x", &["Origin: https://app.example.com"]));
-    assert_eq!((answer.status(), &answer.body[..]), (200, &b"ok"[..]));
+fn interim_answers_come_before_the_answer() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    // All at once, and each when the one before was seen.
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let at_once = Upstream::saying(&format!("{HINTS}{answer}"));
+    let apart = Upstream::doing(move |mut connection| {
+        while connection.request() {
+            connection.say(HINTS.as_bytes());
+            told.lock().unwrap().recv().unwrap();
+            connection.say(answer.as_bytes());
+        }
+    });
+    for upstream in [&at_once, &apart] {
+        let edge = Edge::before(upstream.at);
+        let mut client = edge.connect();
+        for (line, body) in [("GET /v1/x", ""), ("PUT /v1/x", "hi"), ("GET /v1/y", "")] {
+            let length = format!("Content-Length: {}", body.len());
+            let head = request(line, &["Origin: https://app.example.com", &length]);
+            client.send(&[&head[..], body.as_bytes()].concat());
+            assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+            assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+            tell.send(()).unwrap();
+            let answer = client.answer();
+            assert_eq!((answer.status(), &answer.body[..]), (200, &b"ok"[..]));
+            assert_eq!(answer.get("access-control-allow-origin"), Some("https://app.example.com"));
+        }
+        // Nobody told clients of HTTP/1.0 that there is such a thing.
+        tell.send(()).unwrap();
+        let mut client = edge.connect();
+        client.send(b"GET /v1/x HTTP/1.0\r\nHost: api.example.com\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.0 200 "));
+    }
 }
 
 #[test]

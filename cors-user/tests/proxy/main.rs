@@ -9,6 +9,7 @@
 //! | `smuggling` | does the upstream ever see other requests than were meant? |
 //! | `framing` | HEAD, 204, 304, trailers, `Expect`, upgrades, HTTP/1.0, HTTP/2 |
 //! | `secure` | TLS, server names, certificates that change, HTTP/2 |
+//! | `upstreams` | HTTP/2 and TLS to the server behind, and what it is known by |
 //! | `trouble` | upstreams and clients that are slow, absent, or lie; limits |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -21,3 +22,4 @@ mod secure;
 mod smuggling;
 mod support;
 mod trouble;
+mod upstreams;

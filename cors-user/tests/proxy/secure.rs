@@ -19,10 +19,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::support::{Edge, POLICY, Upstream, config, eventually, request};
 
 /// A directory of PEM files that goes with the test.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("cors-edge-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -35,6 +35,11 @@ impl Files {
         fs::write(self.0.join(format!("{file}.key")), signing_key.serialize_pem()).unwrap();
         fs::write(self.0.join(format!("{file}.pem")), cert.pem()).unwrap();
         cert.der().clone()
+    }
+
+    /// Where a file is.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
     }
 
     fn entry(&self, file: &str) -> String {

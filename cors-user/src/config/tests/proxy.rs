@@ -37,10 +37,17 @@ fn everything_that_can_be_said() {
     assert_eq!(proxy.timeouts.connect, Duration::from_secs(1));
     assert_eq!(proxy.timeouts.total, Some(Duration::from_secs(30)));
 
-    let proxy = config(&server("upstream = [\"http://a\", \"https://b:8443\"]")).server.proxy;
-    let names: Vec<_> =
-        proxy.unwrap().upstreams.iter().map(|u| (u.to_string(), u.port())).collect();
-    assert_eq!(names, [("http://a".to_owned(), 80), ("https://b:8443".to_owned(), 8443)]);
+    let text = server(
+        "upstream = [\"http://a\", \"https://b:8443\", \"h2c://c\", \"https://d\"]\n\
+         upstream_ca = \"/ca.pem\"",
+    );
+    let proxy = config(&text).server.proxy.unwrap();
+    let names = proxy.upstreams.iter().map(|u| format!("{u} {} {:?}", u.port(), u.scheme));
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["http://a 80 Http", "https://b:8443 8443 Https", "h2c://c 80 H2c", "https://d 443 Https"]
+    );
+    assert_eq!(proxy.upstream_ca.unwrap().to_str(), Some("/ca.pem"));
 }
 
 #[test]
@@ -54,6 +61,20 @@ fn what_is_wrong_is_said_where_it_is() {
             "server.upstream[1]",
             Incompatible,
             "already",
+        ),
+        (server("upstream = \"h2://a\""), "server.upstream", Invalid, "h2c://"),
+        (server("upstream_ca = \"/ca.pem\""), "server.upstream_ca", Incompatible, "upstream"),
+        (
+            server("upstream = [\"http://a\", \"h2c://b\"]\nupstream_ca = \"/ca.pem\""),
+            "server.upstream_ca",
+            Incompatible,
+            "no upstream has a certificate",
+        ),
+        (
+            server("upstream = \"https://a\"\nupstream_ca = \"\""),
+            "server.upstream_ca",
+            Missing,
+            "PEM",
         ),
         (server("proxy_protocol = true"), "server.proxy_protocol", Incompatible, "upstream"),
         (server("trusted_proxies = []"), "server.trusted_proxies", Incompatible, "upstream"),

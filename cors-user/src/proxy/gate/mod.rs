@@ -14,20 +14,19 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use cors_common::framing::{Body, Broken, Framing, Scan};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::turn::{Next, Turn};
+
+mod timer;
+mod writing;
+
+use timer::Timer;
 
 /// Bytes that are read at once.
 const READ: usize = 16 * 1024;
 /// Bytes that may come while a response is under way.
 const AHEAD: usize = 4096;
-/// For how long, and how many bytes, a connection lingers.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
 
 /// What a gate goes by.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +76,10 @@ pub(super) struct Gate<S, O> {
     ended: bool,
     reading: Timer,
     writing: Timer,
+    /// What is to be written before the response, as far as it is not written yet.
+    interim: Vec<u8>,
+    /// Everything of the responses so far was written.
+    is_clean: bool,
     /// Bytes that came while it lingered; none until then.
     lingered: Option<usize>,
 }
@@ -105,6 +108,8 @@ impl<S, O> Gate<S, O> {
             ended: false,
             reading: Timer::default(),
             writing: Timer::default(),
+            interim: Vec::new(),
+            is_clean: true,
             lingered: None,
         }
     }
@@ -136,7 +141,7 @@ impl<S: AsyncRead + Unpin, O: Observer> Gate<S, O> {
     }
 
     fn refuse(&mut self, status: u16) {
-        self.state = State::Refused(Some(answer(status)));
+        self.state = State::Refused(Some(writing::answer(status)));
     }
 
     fn refuse_for(&mut self, broken: Broken) {
@@ -226,13 +231,16 @@ impl<S: AsyncRead + Unpin, O: Observer> Gate<S, O> {
     }
 }
 
-impl<S: AsyncRead + Unpin, O: Observer + Unpin> AsyncRead for Gate<S, O> {
+impl<S: AsyncRead + AsyncWrite + Unpin, O: Observer + Unpin> AsyncRead for Gate<S, O> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
+        // Whoever waits for the response reads meanwhile. What cannot be written yet is by whoever
+        // writes the response.
+        let _ = gate.poll_interim(context)?;
         loop {
             if gate.passed > 0 {
                 let len = gate.passed.min(out.remaining());
@@ -258,119 +266,4 @@ impl<S: AsyncRead + Unpin, O: Observer + Unpin> AsyncRead for Gate<S, O> {
             }
         }
     }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin, O: Observer + Unpin> Gate<S, O> {
-    /// Something that has to do with writing, within the time for anything at all.
-    fn poll_written<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(written) = write(Pin::new(&mut self.io), context) {
-            self.writing.stop();
-            return Poll::Ready(written);
-        }
-        ready!(self.writing.poll(context, self.rules.idle));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let State::Refused(Some(answer)) = &self.state {
-            let answer = answer.clone();
-            let written = ready!(self.poll_written(context, |io, cx| io.poll_write(cx, &answer)))?;
-            let rest = answer[written..].to_vec();
-            self.state = State::Refused((written > 0 && !rest.is_empty()).then_some(rest));
-        }
-        self.poll_written(context, AsyncWrite::poll_flush)
-    }
-
-    /// Reads and forgets what still comes, within limits.
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while !self.ended {
-            self.buffer.clear();
-            match self.poll_fill_within(context, LINGER) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(Some(read))) => {
-                    let lingered = self.lingered.get_or_insert_default();
-                    *lingered += read;
-                    if *lingered > LINGER_BYTES {
-                        break;
-                    }
-                }
-                Poll::Ready(Ok(None) | Err(_)) => break,
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin, O: Observer + Unpin> AsyncWrite for Gate<S, O> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_written(context, |io, context| io.poll_write(context, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_written(context, AsyncWrite::poll_flush)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let gate = self.get_mut();
-        if gate.lingered.is_none() {
-            ready!(gate.poll_refusal(context))?;
-            ready!(gate.poll_written(context, AsyncWrite::poll_shutdown))?;
-            gate.lingered = Some(0);
-            gate.reading.stop();
-        }
-        gate.poll_linger(context).map(Ok)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_written(context, |io, context| io.poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-}
-
-/// A time that begins with the first poll behind a stop.
-#[derive(Debug, Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    running: bool,
-}
-
-impl Timer {
-    fn poll(&mut self, context: &mut Context<'_>, time: Duration) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(time)));
-        if !self.running {
-            sleep.as_mut().reset(Instant::now() + time);
-            self.running = true;
-        }
-        sleep.as_mut().poll(context)
-    }
-
-    fn stop(&mut self) {
-        self.running = false;
-    }
-}
-
-/// The whole answer to what was refused.
-fn answer(status: u16) -> Vec<u8> {
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    format!(
-        "HTTP/1.1 {status} {}\r\nDate: {date}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        reason.unwrap_or_default()
-    )
-    .into_bytes()
 }
