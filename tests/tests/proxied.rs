@@ -220,6 +220,7 @@ fn trace(pair: &Pair, agent: &Agent) -> (Process, Scratch) {
     let process = pair.server.spawn(command);
     eventually("it traces", || scratch.read("err").contains("tracing").then_some(()));
     (process, scratch)
+}
 
 /// A host of its own with a name for a server, which can come to mean another address.
 struct Named {

@@ -5,12 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::copy_bidirectional,
-    select,
-    sync::OwnedSemaphorePermit,
-    time::Instant,
-};
+use tokio::{io::copy_bidirectional, select, sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     body::{Fate, Outgoing, ReplyBody},

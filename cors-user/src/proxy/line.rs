@@ -25,6 +25,9 @@ use crate::config::model::Timeouts;
 
 type Driver = http1::Connection<Stream, Outgoing>;
 
+/// Bytes of a response that are held here at once, and the longest head that it may have.
+const BUFFER: usize = 64 << 10;
+
 /// A connection of HTTP/1.1: one request at a time.
 pub(super) struct Line {
     sender: http1::SendRequest<Outgoing>,
@@ -68,7 +71,7 @@ impl Line {
     /// Begins to speak HTTP/1.1.
     pub(super) async fn new(stream: Stream) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
-        builder.title_case_headers(true);
+        builder.title_case_headers(true).max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake(stream).await?;
         let driver = Some(Box::new(connection));
         let since = Instant::now();

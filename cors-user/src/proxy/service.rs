@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
@@ -18,6 +19,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
+use tracing::warn;
 
 use super::{
     connector::Connector,
@@ -146,6 +148,15 @@ pub struct UpstreamHealth {
     pub first_byte: Latency,
 }
 
+/// Takes as many files as this process may have: a connection is one, and at the upstream another.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn!("the limit on open files stays as it is: {error}");
+    }
+}
+
 /// Closes a worker's connections to upstreams that nobody wants any more, for ever.
 async fn sweep(shared: Arc<Shared>, worker: usize) {
     loop {
@@ -175,6 +186,7 @@ impl Proxy {
     /// The same, on those sockets that are there already.
     pub fn start_on(config: &Config, there: &mut Sockets) -> Result<Self, ProxyError> {
         let settings = config.server.proxy.clone().ok_or(ProxyError::NoUpstream)?;
+        raise_file_limit();
         let (phase, watched) = watch::channel(Phase::Open);
         let secure = settings.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
         let ca = settings.upstream_ca.as_deref();

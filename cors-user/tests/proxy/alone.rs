@@ -16,6 +16,22 @@ use crate::support::{Client, POLICY, Upstream, eventually, request};
 /// Ended with the test, however that ends.
 pub(crate) struct Agent(pub(crate) Child);
 
+impl Agent {
+    /// One that forwards to an upstream, with more lines in `[server]`, and where it listens.
+    pub(crate) fn before(name: &str, upstream: &Upstream, server: &str) -> (Self, SocketAddr) {
+        let at: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let file = format!("cors-edge-{name}-{}.toml", std::process::id());
+        let file = std::env::temp_dir().join(file);
+        let upstream = upstream.at;
+        let text = format!("[server]\nlisten = [\"{at}\"]\nupstream = \"http://{upstream}\"\n");
+        fs::write(&file, text + server + "\n" + POLICY).unwrap();
+        let agent = start(&file.to_string_lossy(), &[]);
+        eventually("it listens", || TcpStream::connect(at).is_ok());
+        let _ = fs::remove_file(file);
+        (agent, at)
+    }
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.0.kill();

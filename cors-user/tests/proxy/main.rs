@@ -10,6 +10,7 @@
 //! | `framing` | HEAD, 204, 304, trailers, `Expect`, upgrades, HTTP/1.0, HTTP/2 |
 //! | `secure` | TLS, server names, certificates that change, HTTP/2 |
 //! | `upstreams` | HTTP/2 and TLS to the server behind, and what it is known by |
+//! | `masses` | very many clients, and heads that are very much |
 //! | `trouble` | upstreams and clients that are slow, absent, or lie; limits |
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -17,6 +18,7 @@
 mod actual;
 mod alone;
 mod framing;
+mod masses;
 mod preflights;
 mod secure;
 mod smuggling;

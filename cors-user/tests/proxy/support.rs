@@ -263,7 +263,7 @@ impl Upstream {
                 let record = Arc::new(Mutex::new(Vec::new()));
                 all.lock().unwrap().push(Arc::clone(&record));
                 let does = Arc::clone(&does);
-                thread::spawn(move || does(Connection { stream, record, read: 0 }));
+                thread::spawn(move || does(Connection { stream, record, start: 0, read: 0 }));
             }
         });
         Self { at, connections }
@@ -288,6 +288,8 @@ impl Upstream {
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     record: Record,
+    /// Where the last request starts.
+    start: usize,
     /// Bytes of the requests before.
     read: usize,
 }
@@ -310,6 +312,12 @@ impl Connection {
         self.record.lock().unwrap()[self.read..].to_vec()
     }
 
+    /// The first line of the request that was read last.
+    pub(crate) fn last_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.record.lock().unwrap()[self.start..]).into_owned();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Reads a head; false at the end.
     pub(crate) fn head(&mut self) -> bool {
         loop {
@@ -326,6 +334,7 @@ impl Connection {
     /// Reads a whole request; false at the end.
     pub(crate) fn request(&mut self) -> bool {
         let start = self.read;
+        self.start = start;
         if !self.head() {
             return false;
         }

@@ -62,20 +62,6 @@ fn what_is_wrong_is_said_where_it_is() {
             Incompatible,
             "already",
         ),
-        (server("upstream = \"h2://a\""), "server.upstream", Invalid, "h2c://"),
-        (server("upstream_ca = \"/ca.pem\""), "server.upstream_ca", Incompatible, "upstream"),
-        (
-            server("upstream = [\"http://a\", \"h2c://b\"]\nupstream_ca = \"/ca.pem\""),
-            "server.upstream_ca",
-            Incompatible,
-            "no upstream has a certificate",
-        ),
-        (
-            server("upstream = \"https://a\"\nupstream_ca = \"\""),
-            "server.upstream_ca",
-            Missing,
-            "PEM",
-        ),
         (server("proxy_protocol = true"), "server.proxy_protocol", Incompatible, "upstream"),
         (server("trusted_proxies = []"), "server.trusted_proxies", Incompatible, "upstream"),
         (
@@ -183,4 +169,29 @@ fn how_answers_look() {
     assert_eq!(gateway.max_age, Some(60));
     let warnings = warnings(&with("preflight = { advertise = \"minimal\" }"));
     assert!(warnings[0].1.contains("slow path alone"), "{warnings:?}");
+}
+
+#[test]
+fn what_is_wrong_with_upstreams() {
+    for (source, path, reason, hint) in [
+        (server("upstream = \"h2://a\""), "server.upstream", Invalid, "h2c://"),
+        (server("upstream_ca = \"/ca.pem\""), "server.upstream_ca", Incompatible, "upstream"),
+        (
+            server("upstream = [\"http://a\", \"h2c://b\"]\nupstream_ca = \"/ca.pem\""),
+            "server.upstream_ca",
+            Incompatible,
+            "no upstream has a certificate",
+        ),
+        (
+            server("upstream = \"https://a\"\nupstream_ca = \"\""),
+            "server.upstream_ca",
+            Missing,
+            "PEM",
+        ),
+    ] {
+        let errors = errors(&source);
+        assert_eq!(errors.len(), 1, "{source}\n{errors:#?}");
+        assert_eq!((&*errors[0].path, errors[0].reason), (path, reason), "{source}");
+        assert!(errors[0].hint.contains(hint), "{hint}: {errors:#?}");
+    }
 }
