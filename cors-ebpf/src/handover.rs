@@ -109,8 +109,8 @@ const ASSIGN: u32 = 0x100;
 /// What [`track_from`] returns where there is no room.
 const FULL: u32 = 1;
 
-/// Tracks the connection from the segment on that is about to be handed over. Before the kernel has a
-/// socket: nobody then meets one that is not tracked yet, and remembers it.
+/// Tracks the connection from the segment on that is about to be handed over. Before the kernel has
+/// a socket: nobody then meets one that is not tracked yet, and remembers it.
 #[inline(never)]
 fn track_from(
     ctx: &TcContext,
@@ -120,8 +120,8 @@ fn track_from(
 ) -> u32 {
     let Scratch { segment, head, request, inward, zero, .. } = scratch;
     let mask = env::track_mask(state);
-    // Without selective acknowledgements nobody says what the kernel has before its turn, of segments that
-    // passed before this one.
+    // Without selective acknowledgements nobody says what the kernel has before its turn, of
+    // segments that passed before this one.
     if !env::tracks(state) || !kept.sack() {
         table::forget(&segment.tuple, mask);
         return 0;

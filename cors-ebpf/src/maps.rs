@@ -71,7 +71,8 @@ pub(crate) static VLANS: HashMap<Vlan, u32, 4096> = HashMap::new();
 #[btf_map]
 pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray::new();
 
-/// Connections that the kernel owns, see [`cors_common::track::table`]; shared memory, and locks in it.
+/// Connections that the kernel owns, see [`cors_common::track::table`]; shared memory, and locks in
+/// it.
 #[btf_map]
 pub(crate) static TRACKS: Array<Track, { ENTRIES as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
@@ -92,8 +93,8 @@ pub(crate) static TRACE: RingBuf<Event, RING> = RingBuf::new();
 #[btf_map]
 pub(crate) static MEMO: PerCpuArray<Memo, 256> = PerCpuArray::new();
 
-/// Room that a stack of 512 bytes does not have. One for packets that come in and one for those that
-/// go out: the kernel may send one while it receives another.
+/// Room that a stack of 512 bytes does not have. One for packets that come in and one for those
+/// that go out: the kernel may send one while it receives another.
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 2> = PerCpuArray::new();
 
@@ -102,8 +103,9 @@ pub(crate) const LINK_MAX: usize = 24;
 
 /// One for each CPU; a program is not interrupted by another of its kind.
 ///
-/// Every field but `tick` and `budget` is written before it is read in the same run; what an earlier packet left
-/// is never looked at. Zero is a value of each, so what the map starts with is valid.
+/// Every field but `tick` and `budget` is written before it is read in the same run; what an
+/// earlier packet left is never looked at. Zero is a value of each, so what the map starts with is
+/// valid.
 #[repr(C)]
 pub(crate) struct Scratch {
     /// With the head directly behind it: both are told together.

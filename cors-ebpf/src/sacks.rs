@@ -1,5 +1,6 @@
-//! What the options of a segment say, as global functions (see [`crate::global`]): each loop over them is
-//! walked once by the verifier, and not once for each way in which a segment may have been read.
+//! What the options of a segment say, as global functions (see [`crate::global`]): each loop over
+//! them is walked once by the verifier, and not once for each way in which a segment may have been
+//! read.
 
 use cors_common::{checksum::Sum, track::sack};
 

@@ -1,4 +1,5 @@
-//! The table of tracked connections: found, begun, locked. The rules are [`cors_common::track::table`]'s.
+//! The table of tracked connections: found, begun, locked. The rules are
+//! [`cors_common::track::table`]'s.
 
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xchg};
 

@@ -1,8 +1,9 @@
 //! What a CPU knows for the length of one tick of the kernel's clock.
 //!
-//! `jiffies` is one load from memory (the verifier makes it one, Linux 5.6, commit 5576b991e9c1), and
-//! what is asked of the kernel otherwise takes a call. The coarse clock moves with the tick, so it
-//! is asked once for each; and a listener that was there is taken to be there until the tick ends.
+//! `jiffies` is one load from memory (the verifier makes it one, Linux 5.6, commit 5576b991e9c1),
+//! and what is asked of the kernel otherwise takes a call. The coarse clock moves with the tick, so
+//! it is asked once for each; and a listener that was there is taken to be there until the tick
+//! ends.
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use cors_common::wire::segment::Endpoint;

@@ -25,8 +25,8 @@ pub(crate) fn tell(ctx: &XdpContext, scratch: &mut Scratch, wanted: u32, exit: E
         return 0;
     }
     let frame = XdpFrame(ctx);
-    // A head that nobody looked at: too long, or there is no lease. The packet is what it was, since
-    // it passes.
+    // A head that nobody looked at: too long, or there is no lease. The packet is what it was,
+    // since it passes.
     if scratch.event.len == 0
         && matches!(exit.action(), Action::Pass)
         && let Some(len) = scratch.zero.bounded(scratch.verdict.request_len.min(HEAD_MAX), HEAD_MAX)

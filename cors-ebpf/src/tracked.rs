@@ -234,8 +234,8 @@ fn pass(scratch: &mut Scratch, state: &State, track: &mut Track) -> Done {
     done(Ok(()))
 }
 
-/// A segment of a connection that is forgotten meanwhile is the kernel's, and one that comes again will be seen
-/// again.
+/// A segment of a connection that is forgotten meanwhile is the kernel's, and one that comes again
+/// will be seen again.
 #[inline(always)]
 const fn exit(unlocked: Unlocked) -> Exit {
     match unlocked {

@@ -1,5 +1,5 @@
-//! A client: a TCP stack in user space (smoltcp) and the program on top of it, which asks one request
-//! after the other and compares each byte that comes back.
+//! A client: a TCP stack in user space (smoltcp) and the program on top of it, which asks one
+//! request after the other and compares each byte that comes back.
 
 use std::{cell::Cell, collections::VecDeque};
 
@@ -112,8 +112,9 @@ pub struct Client {
     fin_at: Option<u64>,
 }
 
-/// The stack sends a FIN again after a minute at most. It forgets to where duplicate acknowledgements
-/// come while nothing but the FIN is out (smoltcp 0.14); after so long, in microseconds, it has.
+/// The stack sends a FIN again after a minute at most. It forgets to where duplicate
+/// acknowledgements come while nothing but the FIN is out (smoltcp 0.14); after so long, in
+/// microseconds, it has.
 const FIN_FORGOTTEN: u64 = 65_000_000;
 
 fn address(tuple: &Tuple, family: Family, client: bool) -> IpAddress {

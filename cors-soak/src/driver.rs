@@ -1,8 +1,8 @@
 //! The seam between the simulated host and the programs on its interface.
 //!
 //! A frame comes in through [`Driver::ingress`] (at the interface) and, where it passes,
-//! [`Driver::tc_ingress`] (behind it, where frames may have been joined); what the kernel sends goes out
-//! through [`Driver::egress`]. All three may change what they let through.
+//! [`Driver::tc_ingress`] (behind it, where frames may have been joined); what the kernel sends
+//! goes out through [`Driver::egress`]. All three may change what they let through.
 
 use cors_common::{
     exit::Exit,

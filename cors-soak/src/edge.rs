@@ -1,5 +1,5 @@
-//! The two kernel programs as far as they decide: `cors-ebpf/src/edge.rs` and `handover.rs`, step for
-//! step, with memory in the place of maps and packet buffers.
+//! The two kernel programs as far as they decide: `cors-ebpf/src/edge.rs` and `handover.rs`, step
+//! for step, with memory in the place of maps and packet buffers.
 
 use cors_common::{
     cookie::{EPOCH_SECONDS, Keys},

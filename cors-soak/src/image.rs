@@ -37,8 +37,8 @@ pub const HEADERS: [&str; 3] = ["authorization", "content-type", "x-id"];
 
 /// Places of each table, many more than facts, so that every pilot may be 0.
 const LINES: u32 = 64;
-/// Where the tables begin, behind the policies; behind each there is a line of pilots. A place of the first
-/// has two lines.
+/// Where the tables begin, behind the policies; behind each there is a line of pilots. A place of
+/// the first has two lines.
 const SCOPES: u32 = 3;
 const ORIGINS: u32 = SCOPES + 2 * LINES + 1;
 const ALL: u32 = ORIGINS + LINES + 1;

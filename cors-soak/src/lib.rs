@@ -2,8 +2,8 @@
 //!
 //! Clients with a TCP stack of their own (smoltcp) talk to a host through a network that loses,
 //! repeats, reorders, delays, cuts and joins. On the host's interface run the functions that the
-//! kernel programs call, behind it a model of the kernel's TCP and a server that records every byte.
-//! All of it follows from a seed: what went wrong once goes wrong again.
+//! kernel programs call, behind it a model of the kernel's TCP and a server that records every
+//! byte. All of it follows from a seed: what went wrong once goes wrong again.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -16,9 +16,9 @@
 //! | [`packet`], [`trace`], [`tally`], [`rng`] | frames, what is printed, random numbers |
 //!
 //! What must hold is checked as it happens ([`world`]): every response is the one that was made for
-//! its request, byte for byte; the server reads what the driver did not answer, and nothing else; the
-//! driver answers whole requests of the client's alone, at their turn; every connection ends; and
-//! nothing is remembered of whom nobody has seen.
+//! its request, byte for byte; the server reads what the driver did not answer, and nothing else;
+//! the driver answers whole requests of the client's alone, at their turn; every connection ends;
+//! and nothing is remembered of whom nobody has seen.
 
 #![allow(
     clippy::cast_possible_wrap,

@@ -11,8 +11,8 @@ pub struct Weather {
     pub duplicates: u64,
     /// Overtaken by others.
     pub reorders: u64,
-    /// Cut into two segments, on the way up alone: of what fits the client's segment size nothing is
-    /// cut on its way down, and only the kernel could send the rest of an answer again.
+    /// Cut into two segments, on the way up alone: of what fits the client's segment size nothing
+    /// is cut on its way down, and only the kernel could send the rest of an answer again.
     pub cuts: u64,
     /// What every frame takes, in microseconds.
     pub delay: u64,

@@ -1,7 +1,8 @@
 //! TCP over IP over Ethernet, read and written by code of this crate's own.
 //!
-//! What the driver writes is read here with other eyes: both checksums are verified whenever a frame
-//! is read, so a frame that was changed on its way and not put right again is noticed at once.
+//! What the driver writes is read here with other eyes: both checksums are verified whenever a
+//! frame is read, so a frame that was changed on its way and not put right again is noticed at
+//! once.
 
 use cors_common::{
     checksum::Sum,

@@ -1,5 +1,5 @@
-//! What clients ask for: every request has a number of its own in its target, and its bytes are made
-//! before the connection begins.
+//! What clients ask for: every request has a number of its own in its target, and its bytes are
+//! made before the connection begins.
 
 use crate::{
     image::{HEADERS, LISTED, METHODS, PATHS, answer_text},
@@ -161,8 +161,8 @@ fn get(id: u64, closes: bool, rng: &mut Rng) -> Request {
     Request { bytes: text.into_bytes(), is_head, ..Request::default() }
 }
 
-/// Filler and preflights in turn. Where a preflight begins the client often rests, and often behind it
-/// as well: then it is all that a segment carries.
+/// Filler and preflights in turn. Where a preflight begins the client often rests, and often behind
+/// it as well: then it is all that a segment carries.
 fn body_with_decoys(request: &mut Request, rng: &mut Rng) {
     let rounds = if rng.permille(50) { rng.range(20, 60) } else { rng.range(0, 4) };
     let rests = rng.permille(600);

@@ -269,8 +269,8 @@ impl Script {
             self.request += 1;
             self.offset = 0;
             self.continues_at = None;
-            // Who does not wait for a response often waits for something else: the next request then
-            // comes when this one was acknowledged, and is not answered.
+            // Who does not wait for a response often waits for something else: the next request
+            // then comes when this one was acknowledged, and is not answered.
             if self.pipelines && self.rng.permille(500) {
                 self.rests_until = now + self.rng.below(400_000);
             }

@@ -1,5 +1,5 @@
-//! The program behind the listener: records every byte, reads requests with a parser of its own, and
-//! answers each with the response that was made for its number.
+//! The program behind the listener: records every byte, reads requests with a parser of its own,
+//! and answers each with the response that was made for its number.
 
 use std::collections::VecDeque;
 

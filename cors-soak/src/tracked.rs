@@ -1,5 +1,5 @@
-//! Segments of connections that the kernel owns: `tracked.rs` and `outward.rs` of the kernel programs,
-//! and what `handover.rs` does for them.
+//! Segments of connections that the kernel owns: `tracked.rs` and `outward.rs` of the kernel
+//! programs, and what `handover.rs` does for them.
 
 use cors_common::{
     checksum::Sum,

@@ -1,7 +1,7 @@
 //! One simulated world: a host, a few clients, the way between them, and a clock.
 //!
-//! Everything follows from the seed. What happens at one moment happens in this order: frames arrive,
-//! what passed goes behind the interface, the kernel's timers, the servers, the clients.
+//! Everything follows from the seed. What happens at one moment happens in this order: frames
+//! arrive, what passed goes behind the interface, the kernel's timers, the servers, the clients.
 
 use std::collections::BTreeMap;
 

@@ -70,8 +70,9 @@ fn lay_out_anew(host: &Netns, groups: &[&str]) {
 }
 
 /// Clients that ask without a pause while agents come and go. Not one request may fail: no
-/// connection is refused or reset, and each preflight is answered by the driver, unless the lease of
-/// an agent ran out before the next one was there, as it does on a slow machine: then by the server.
+/// connection is refused or reset, and each preflight is answered by the driver, unless the lease
+/// of an agent ran out before the next one was there, as it does on a slow machine: then by the
+/// server.
 fn nothing_fails(pair: &Pair, counters: Kept, happens: impl FnOnce(Ended) -> Agent) {
     let at = server_at(Family::V4);
     let server = Recording::listen(&pair.server, at);
@@ -145,8 +146,8 @@ fn killed_and_started_under_load() {
     });
 }
 
-/// As for an upgrade to a build whose maps have all another layout: the secret is kept, so a connection
-/// that was begun before is still answered; what was remembered is not.
+/// As for an upgrade to a build whose maps have all another layout: the secret is kept, so a
+/// connection that was begun before is still answered; what was remembered is not.
 #[test]
 fn maps_of_another_layout() {
     let pair = Pair::new();
@@ -171,8 +172,8 @@ fn maps_of_another_layout() {
     agent.stop_by(Signal::SIGINT);
 }
 
-/// An upgrade to a build that counts other things, and one to a build that knows other things of the
-/// host: the connections are kept, and clients notice nothing.
+/// An upgrade to a build that counts other things, and one to a build that knows other things of
+/// the host: the connections are kept, and clients notice nothing.
 #[test]
 fn other_builds_under_load() {
     let pair = Pair::new();

@@ -18,8 +18,8 @@ fn answered(http: &mut Http, preflights: usize) {
     }
 }
 
-/// Requests with preflights between them, and before each something to lose. Returns how often the driver
-/// answered on the kernel's connection, retransmissions included.
+/// Requests with preflights between them, and before each something to lose. Returns how often the
+/// driver answered on the kernel's connection, retransmissions included.
 fn conversation(family: Family, to_server: Script, to_client: Script) -> u64 {
     let cable = BadCable::new(to_server, to_client);
     let at = server_at(family);

@@ -114,7 +114,8 @@ for_each_family! {
         agent.stop();
     }
 
-    /// Without the programs such a connection would go on with other numbers at each end: it is reset.
+    /// Without the programs such a connection would go on with other numbers at each end: it is
+    /// reset.
     fn a_stopped_agent_resets_what_would_break(family) {
         let pair = Pair::new();
         let at = server_at(family);

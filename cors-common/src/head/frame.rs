@@ -39,8 +39,8 @@ impl Head {
         self.read_as(len, false)
     }
 
-    /// How long the method is: three to seven capitals and a space are all that are in use, with few
-    /// exceptions.
+    /// How long the method is: three to seven capitals and a space are all that are in use, with
+    /// few exceptions.
     #[inline(always)]
     pub(super) fn method(&mut self) -> Result<usize, Exit> {
         let first = self.word(0);

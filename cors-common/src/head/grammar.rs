@@ -304,8 +304,8 @@ impl Head {
         0
     }
 
-    /// Whether the `len` bytes at `at` are the text, without regard to case. The text is in lower case
-    /// and has only letters and `-`.
+    /// Whether the `len` bytes at `at` are the text, without regard to case. The text is in lower
+    /// case and has only letters and `-`.
     #[inline(always)]
     fn is_ignoring_case(&self, at: usize, len: usize, text: &[u64]) -> bool {
         for (i, word) in text.iter().enumerate() {

@@ -155,7 +155,8 @@ impl Head {
     /// stop for every scan. What an earlier packet left there is never looked at.
     #[inline(always)]
     pub fn seal(&mut self, len: usize) {
-        // Blurred, or the compiler would leave out the mask where it knows better than the verifier.
+        // Blurred, or the compiler would leave out the mask where it knows better than the
+        // verifier.
         let len = self.zero.blur(len) & HEAD_MASK;
         self.zero.fill(&mut self.bytes[len..len + BLOCK]);
     }

@@ -19,8 +19,8 @@ const CHUNKED_TEXT: [u64; 1] = words("chunked");
 impl Head {
     /// Reads the first `len` bytes of the buffer, which start with a response.
     ///
-    /// On success [`Head::end`] and [`Head::status`] are known, and in [`Head::content`] is how long the
-    /// body is that the head announces, whether or not there will be one.
+    /// On success [`Head::end`] and [`Head::status`] are known, and in [`Head::content`] is how
+    /// long the body is that the head announces, whether or not there will be one.
     #[inline(always)]
     pub fn response(&mut self, len: usize) -> Result<(), Exit> {
         if len > HEAD_MAX {

@@ -1,9 +1,9 @@
 //! The hash table of facts: one function that finds, and those that say where to look.
 //!
-//! A text's hash names a pilot, a byte that was chosen so that the texts which share it lie in lines
-//! of their own (hash and displace: Belazzougui, Botelho and Dietzfelbinger, 2009). So there is one
-//! line to look at, whether the text is there or not, and the pilots are few enough to stay in the
-//! processor's caches.
+//! A text's hash names a pilot, a byte that was chosen so that the texts which share it lie in
+//! lines of their own (hash and displace: Belazzougui, Botelho and Dietzfelbinger, 2009). So there
+//! is one line to look at, whether the text is there or not, and the pilots are few enough to stay
+//! in the processor's caches.
 
 use super::image::{INLINE_LEN, Image, Kind, WHOLE_LEN};
 use crate::{
@@ -31,8 +31,8 @@ pub const fn is_whole(tag: u64, len: usize) -> bool {
     Kind::is_about_origins(tag) && len <= WHOLE_LEN
 }
 
-/// The hash of a text under what is looked for of its tag. `key` is the text in words, zero padded to seven at least,
-/// and `len` its length in bytes.
+/// The hash of a text under what is looked for of its tag. `key` is the text in words, zero padded
+/// to seven at least, and `len` its length in bytes.
 ///
 /// Multiply and fold: the table is built by us and probed in one line, so nobody can make it slow,
 /// and nothing is believed without comparing.

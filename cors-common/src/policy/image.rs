@@ -21,16 +21,17 @@
 //! ```
 //!
 //! What is looked for is all of the tag and the text, but of an origin it is the set: its fact says
-//! which set it is in. So it can be looked for while it is not known yet which policy the request has,
-//! and the memory is waited for once for both. An origin in several sets says so, and has other
-//! facts, each with a set, that are looked for afterwards.
+//! which set it is in. So it can be looked for while it is not known yet which policy the request
+//! has, and the memory is waited for once for both. An origin in several sets says so, and has
+//! other facts, each with a set, that are looked for afterwards.
 //!
 //! There is one line that a text can be in: its hash names a pilot, and both together the line. The
 //! whole text is compared, never a digest of it alone.
 //!
-//! What a request reads of a large policy, nothing has warmed: so what it reads is in as few lines as
-//! can be, and what is the same for many policies is there once. A preflight for one of many hosts
-//! meets its host's line and its policy's, which are neighbours, its origin's, and one of the pilots.
+//! What a request reads of a large policy, nothing has warmed: so what it reads is in as few lines
+//! as can be, and what is the same for many policies is there once. A preflight for one of many
+//! hosts meets its host's line and its policy's, which are neighbours, its origin's, and one of the
+//! pilots.
 
 use super::{fact::find_tagged, origin::is_listed};
 use crate::{

@@ -5,10 +5,10 @@
 //! depends on nothing but its bytes and the policy, so an answer can be used again where all bytes
 //! are the same and the policy is. They are compared, every one: no digest is believed.
 //!
-//! Each CPU has a power of two of places, of which a head has two, neighbours. Whoever sends ever new
-//! heads drives others out and costs them what the look-up costs, no more. A head is only noted when
-//! it comes for the second time: one that never comes again is not worth the copy, nor what the
-//! copy drives out of the processor's caches.
+//! Each CPU has a power of two of places, of which a head has two, neighbours. Whoever sends ever
+//! new heads drives others out and costs them what the look-up costs, no more. A head is only noted
+//! when it comes for the second time: one that never comes again is not worth the copy, nor what
+//! the copy drives out of the processor's caches.
 
 use super::Answer;
 use crate::{

@@ -23,7 +23,8 @@ const HOST_WORDS_MAX: usize = (253_usize + 6).div_ceil(8);
 const HTTPS: u64 = words::<1>("https://")[0];
 const HTTP: u64 = words::<1>("http://")[0];
 
-/// Looks for the origin as a whole, whatever the policy will be; `Head::origin_set` is what was found.
+/// Looks for the origin as a whole, whatever the policy will be; `Head::origin_set` is what was
+/// found.
 ///
 /// Of all facts those about origins are the many, and theirs is the memory that is waited for. So
 /// this comes before anything else is looked up: a processor that does not wait for it goes on to

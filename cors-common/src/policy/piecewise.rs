@@ -1,5 +1,5 @@
-//! Steps of a decision by themselves, for whoever is not the driver: which policy a request has, and
-//! whether one header name is allowed.
+//! Steps of a decision by themselves, for whoever is not the driver: which policy a request has,
+//! and whether one header name is allowed.
 
 use super::{find_scope, found, image::Image, request::name_allowed};
 use crate::{

@@ -1,8 +1,8 @@
 //! Where a chunked body ends (RFC 9112 §7.1), byte by byte where its framing is, and in one step
 //! where its data is.
 //!
-//! Only what every server writes: a size in hexadecimal digits, no extension, no trailer. Anything else is
-//! [`Fed::Odd`].
+//! Only what every server writes: a size in hexadecimal digits, no extension, no trailer. Anything
+//! else is [`Fed::Odd`].
 
 use super::response::{CR, DATA, LAST_CR, LAST_LF, LF, SIZE, SIZE_LF};
 

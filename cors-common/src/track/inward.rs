@@ -146,8 +146,9 @@ fn is_quiet(track: &Track, segment: &Segment) -> bool {
         && segment.ack == track.snd_nxt.wrapping_add(track.shift_out)
 }
 
-/// Takes the request out of the connection and puts the answer in, of `reply_len` bytes; false where that
-/// is not possible any more. To be asked with the lock, when the reply is ready to leave.
+/// Takes the request out of the connection and puts the answer in, of `reply_len` bytes; false
+/// where that is not possible any more. To be asked with the lock, when the reply is ready to
+/// leave.
 #[inline(always)]
 pub fn answer(track: &mut Track, segment: &Segment, reply_len: usize) -> bool {
     if !track.is(flag::ALIVE) || !is_quiet(track, segment) {
@@ -235,8 +236,8 @@ pub fn pass(track: &mut Track, segment: &Segment, request: &Request, now: u32, o
     let len = segment.payload_len as u32;
     let end = segment.seq.wrapping_add(len);
     if track.flags & (flag::HANDED | flag::HEARD) == flag::HANDED {
-        // A queue may have been full, and what was handed over comes again. What overtakes it and says
-        // nothing would only be reset.
+        // A queue may have been full, and what was handed over comes again. What overtakes it and
+        // says nothing would only be reset.
         let is_bare = len == 0 && segment.flags & flags::FIN == 0;
         if is_bare || (len <= 1 && segment.seq == track.base_in.wrapping_sub(1)) {
             out.exit = Exit::ReplyAck;
@@ -268,8 +269,9 @@ pub fn pass(track: &mut Track, segment: &Segment, request: &Request, now: u32, o
 
 /// A segment of a client that has not got the last answer yet.
 ///
-/// If it went up, the kernel would acknowledge it, and with it the request that was taken out: the client
-/// would never send that again. So nothing goes up, and everything that is missing comes again.
+/// If it went up, the kernel would acknowledge it, and with it the request that was taken out: the
+/// client would never send that again. So nothing goes up, and everything that is missing comes
+/// again.
 #[inline(always)]
 fn without_answer(track: &Track, segment: &Segment, out: &mut Inward) {
     out.exit = Exit::Unacknowledged;

@@ -1,9 +1,10 @@
 //! Connections that the kernel owns, followed so that a preflight anywhere on them can be answered.
 //!
-//! After the hand-over (or a handshake that the kernel made itself) both programs keep watching: [`inward`]
-//! decides on segments of the client at the driver, [`outward`] on segments of the kernel on their way
-//! out. Together they know where requests begin and end, that nothing is pending, and by how much the
-//! two sides' numbers differ since the driver took requests out and put answers in.
+//! After the hand-over (or a handshake that the kernel made itself) both programs keep watching:
+//! [`inward`] decides on segments of the client at the driver, [`outward`] on segments of the
+//! kernel on their way out. Together they know where requests begin and end, that nothing is
+//! pending, and by how much the two sides' numbers differ since the driver took requests out and
+//! put answers in.
 //!
 //! ```text
 //!   client            driver                kernel
@@ -18,8 +19,8 @@
 //! everything before it. So of every older number it is known that it is old, and none is moved
 //! by the wrong shift.
 //!
-//! **When in doubt, opaque.** Where it cannot be told any more where the next request starts, nothing is
-//! answered on the connection again. Numbers that differ already are still moved.
+//! **When in doubt, opaque.** Where it cannot be told any more where the next request starts,
+//! nothing is answered on the connection again. Numbers that differ already are still moved.
 
 pub mod chunks;
 pub mod inward;
@@ -30,8 +31,8 @@ pub mod table;
 
 use crate::wire::{options::Negotiated, segment::Tuple};
 
-/// Changes whenever an entry means something else than before, so that a build which knows others does
-/// not go on with them.
+/// Changes whenever an entry means something else than before, so that a build which knows others
+/// does not go on with them.
 pub const LAYOUT: u32 = 1;
 
 /// Bits of [`Track::flags`].
@@ -148,8 +149,8 @@ impl Track {
         pad2: 0,
     };
 
-    /// Becomes a connection's from here on: the client's next byte is `seq`, the kernel's `ack`. The lock
-    /// stays as it is.
+    /// Becomes a connection's from here on: the client's next byte is `seq`, the kernel's `ack`.
+    /// The lock stays as it is.
     #[inline(always)]
     pub const fn begin(&mut self, tuple: &Tuple, seq: u32, ack: u32, kept: Negotiated, seen: u32) {
         self.tuple = *tuple;
@@ -181,7 +182,8 @@ impl Track {
         self.flags & flags != 0
     }
 
-    /// Whether the two sides' numbers are the same: forgetting the connection changes nothing for it.
+    /// Whether the two sides' numbers are the same: forgetting the connection changes nothing for
+    /// it.
     #[inline(always)]
     pub const fn is_even(&self) -> bool {
         self.shift_in | self.shift_out == 0

@@ -31,16 +31,16 @@ impl Outward {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Said {
-    /// The furthest edge of its selective acknowledgements, as the kernel counts; its acknowledgement
-    /// where there is none.
+    /// The furthest edge of its selective acknowledgements, as the kernel counts; its
+    /// acknowledgement where there is none.
     pub furthest: u32,
     /// Its TSval; 0: it has no timestamps.
     pub tsval: u32,
 }
 
-/// Follows the responses in a segment's payload of `len` bytes; false where nobody can tell where they
-/// end. Without the lock: only the CPU that sends for the socket comes here, and until [`send`]
-/// nothing is answered, because more was read than sent.
+/// Follows the responses in a segment's payload of `len` bytes; false where nobody can tell where
+/// they end. Without the lock: only the CPU that sends for the socket comes here, and until
+/// [`send`] nothing is answered, because more was read than sent.
 #[inline(always)]
 pub fn read<P: Payload>(track: &mut Track, segment: &Segment, len: u32, payload: &mut P) -> bool {
     match unread(track, segment, len) {
@@ -77,8 +77,8 @@ pub fn unread(track: &mut Track, segment: &Segment, len: u32) -> Unread {
     Unread::From(at)
 }
 
-/// Decides on a segment with a payload of `len` bytes. To be asked with the lock. `is_readable` is what [`read`]
-/// has said.
+/// Decides on a segment with a payload of `len` bytes. To be asked with the lock. `is_readable` is
+/// what [`read`] has said.
 #[inline(always)]
 pub fn send(
     track: &mut Track,
@@ -90,16 +90,16 @@ pub fn send(
     out: &mut Outward,
 ) {
     track.seen = now;
-    // An acknowledgement of the handshake alone may be a request socket's, which still waits for the
-    // client's and will send its SYN-ACK again.
+    // An acknowledgement of the handshake alone may be a request socket's, which still waits for
+    // the client's and will send its SYN-ACK again.
     if len != 0 || segment.flags & flags::FIN != 0 || segment.ack != track.base_in {
         track.flags |= flag::HEARD;
     }
     out.exit = Exit::OutTracked;
     out.seq = segment.seq.wrapping_add(track.shift_out);
     out.ack = segment.ack.wrapping_add(track.shift_in);
-    // Of a request that was taken out nothing is acknowledged before its answer is: the client would
-    // not send it again, and the answer, if it was lost, could never be given again.
+    // Of a request that was taken out nothing is acknowledged before its answer is: the client
+    // would not send it again, and the answer, if it was lost, could never be given again.
     if track.is(flag::UNACKED) && is_before(track.request_seq(), out.ack) {
         out.ack = track.request_seq();
     }

@@ -41,8 +41,8 @@ pub trait Payload {
     fn byte(&mut self, at: u32) -> Option<u8>;
 }
 
-/// Follows the payload of a segment, of which the bytes from `at` to `len` are new. An error says that
-/// nobody can tell where the response ends.
+/// Follows the payload of a segment, of which the bytes from `at` to `len` are new. An error says
+/// that nobody can tell where the response ends.
 #[inline(always)]
 pub fn follow<P: Payload>(
     track: &mut Track,

@@ -78,8 +78,8 @@ fn set_number(options: &mut [u8; BUFFER], at: u32, number: u32) {
     }
 }
 
-/// Adds `by` to every edge. Where a block starts before `floor`, the whole option becomes padding: what
-/// it says of bytes before a shift cannot be said in the other side's numbers, and nobody
+/// Adds `by` to every edge. Where a block starts before `floor`, the whole option becomes padding:
+/// what it says of bytes before a shift cannot be said in the other side's numbers, and nobody
 /// needs it (RFC 2018 §8: the receiver may forget what it said).
 #[inline(always)]
 pub fn shift(options: &mut [u8; BUFFER], found: &Found, floor: u32, by: u32) {

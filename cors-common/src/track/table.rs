@@ -1,8 +1,8 @@
 //! Where a connection's entry is: a table of buckets in one array, in place of a hash map.
 //!
 //! An entry of a hash map that was deleted may be another connection's while a CPU still writes to
-//! it. Here nothing is ever deleted: an entry is locked, looked at again, and only then believed. And
-//! what may be driven out can be chosen: never a connection whose numbers differ.
+//! it. Here nothing is ever deleted: an entry is locked, looked at again, and only then believed.
+//! And what may be driven out can be chosen: never a connection whose numbers differ.
 
 use super::{Track, flag};
 use crate::wire::segment::Tuple;
@@ -14,15 +14,15 @@ pub const ENTRIES: u32 = 1 << 16;
 pub const WAYS: u32 = 4;
 
 /// How long a connection that both sides have closed must have been quiet before its entry is given
-/// away though its numbers differ, in the unit of [`Track::seen`]: what was lost comes again until then, and without
-/// the entry it would come with other numbers.
+/// away though its numbers differ, in the unit of [`Track::seen`]: what was lost comes again until
+/// then, and without the entry it would come with other numbers.
 pub const QUIET: u32 = 64;
 
 /// 2^64 over the golden ratio: odd, with its bits well spread.
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The first entry of a connection's bucket. `mask` is the number of entries less one, which is a power of
-/// two and at least [`WAYS`].
+/// The first entry of a connection's bucket. `mask` is the number of entries less one, which is a
+/// power of two and at least [`WAYS`].
 #[inline(always)]
 pub const fn bucket(tuple: &Tuple, mask: u32) -> u32 {
     let (client, server) = (&tuple.client.0, &tuple.server.0);

@@ -38,8 +38,8 @@ const SEGMENT_SIZES: [u16; 8] = [536, 1220, 1340, 1380, 1400, 1440, 1460, 8960];
 pub struct Negotiated(pub u8);
 
 impl Negotiated {
-    /// From what a SYN offers, and the largest segment of our side; `None` where the segment size is
-    /// below the family's least.
+    /// From what a SYN offers, and the largest segment of our side; `None` where the segment size
+    /// is below the family's least.
     #[inline(always)]
     pub fn new(family: Family, offer: &Offer, mss_max: u16) -> Option<Self> {
         let (least, default) = match family {
@@ -68,8 +68,8 @@ impl Negotiated {
         Some(Self(index | scale << 3 | (offer.sack as u8) << 7))
     }
 
-    /// What every client takes of whom nothing is known: the least segment size, no window scale, no
-    /// selective acknowledgements.
+    /// What every client takes of whom nothing is known: the least segment size, no window scale,
+    /// no selective acknowledgements.
     #[inline(always)]
     pub const fn least(family: Family) -> Self {
         let index = match family {

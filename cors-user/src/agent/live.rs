@@ -189,8 +189,8 @@ impl Agent {
         self.pin.is_some()
     }
 
-    /// Whether everything is left as it is for the agent that comes next, which needs a place to find
-    /// it; see [`Agent::depart`].
+    /// Whether everything is left as it is for the agent that comes next, which needs a place to
+    /// find it; see [`Agent::depart`].
     pub(super) fn leaves(&self) -> bool {
         let Some(pin) = &self.pin else { return false };
         info!(

@@ -1,4 +1,5 @@
-//! Another policy in the place of the one that is in use: the file read again, or the policy before.
+//! Another policy in the place of the one that is in use: the file read again, or the policy
+//! before.
 //!
 //! What takes long (reading, compiling, having programs verified) is done on another thread, and
 //! the heartbeat goes on. The rest is quick: the policy is written where nobody looks it up,

@@ -1,6 +1,6 @@
-//! One agent after the other, while both run: the next one has the listening sockets of the one before,
-//! and when it is ready tells it to go. Whoever is connected is served to the end by the agent that
-//! took the connection.
+//! One agent after the other, while both run: the next one has the listening sockets of the one
+//! before, and when it is ready tells it to go. Whoever is connected is served to the end by the
+//! agent that took the connection.
 
 use std::{
     io,
@@ -66,8 +66,8 @@ impl Estate {
     }
 }
 
-/// The runtime directory; none where another agent has it, which is to be replaced. Then its sockets
-/// are among these.
+/// The runtime directory; none where another agent has it, which is to be replaced. Then its
+/// sockets are among these.
 pub(super) fn lock(
     path: &Path,
     replace: bool,
@@ -123,8 +123,8 @@ impl Agent {
     }
 }
 
-/// Serves the connections that a proxy has to their end, for no longer than this, and until the next
-/// signal.
+/// Serves the connections that a proxy has to their end, for no longer than this, and until the
+/// next signal.
 pub(super) async fn finish(proxy: Option<Proxy>, time: Duration, signals: &mut Signals) {
     let Some(mut proxy) = proxy else { return };
     proxy.drain();
@@ -136,8 +136,8 @@ pub(super) async fn finish(proxy: Option<Proxy>, time: Duration, signals: &mut S
     }
 }
 
-/// Has the service manager keep the sockets that were not there, until the next start, and let go of
-/// those that were and are of no use.
+/// Has the service manager keep the sockets that were not there, until the next start, and let go
+/// of those that were and are of no use.
 pub(super) fn keep(proxy: &Proxy, left: &Sockets) {
     for (address, socket) in proxy.sockets() {
         if proxy.bound().contains(&address) {

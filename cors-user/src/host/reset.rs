@@ -1,4 +1,5 @@
-//! Resets a connection of this host: `SOCK_DESTROY` of sock_diag(7) (Linux 4.5, commit 64be0aed59ad).
+//! Resets a connection of this host: `SOCK_DESTROY` of sock_diag(7) (Linux 4.5, commit
+//! 64be0aed59ad).
 //!
 //! ```text
 //! message    u32 length, u16 type, u16 flags, u32 sequence number, u32 port; then a payload

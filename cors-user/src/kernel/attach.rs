@@ -238,7 +238,8 @@ impl Programs {
         if let Some(why) = why {
             info!("{}: {why}", interface.name);
         }
-        // One that was left in a mode that is wanted stays in it, and in any other it is in the way.
+        // One that was left in a mode that is wanted stays in it, and in any other it is in the
+        // way.
         for (mode, wanted, flags) in [
             (Mode::Native, native, XDP_FLAGS_DRV_MODE),
             (Mode::Generic, generic, XDP_FLAGS_SKB_MODE),

@@ -186,8 +186,8 @@ pub struct Seeder {
 }
 
 impl Seeder {
-    /// Does so until it is told to stop. The kernel looks for signals and not for `stop`: whoever sets
-    /// it interrupts this thread with one.
+    /// Does so until it is told to stop. The kernel looks for signals and not for `stop`: whoever
+    /// sets it interrupts this thread with one.
     pub fn run(&self, stop: &AtomicBool) -> Result<(), LoadError> {
         // Each call waits twice until no CPU uses the program's old trampoline: it should be a long
         // one, some seconds. The batch is what the kernel sends off together.

@@ -1,4 +1,5 @@
-//! The maps that are reached by system calls: protected sockets, interfaces, VLANs, counters, flows.
+//! The maps that are reached by system calls: protected sockets, interfaces, VLANs, counters,
+//! flows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -270,8 +271,8 @@ impl Flows {
     }
 
     /// How many connections are remembered, and how many were evicted since the table was made: the
-    /// kernel does not say so, but what was added and not removed is either there or was evicted. Two
-    /// CPUs that add the same entry at the same time are one eviction too many.
+    /// kernel does not say so, but what was added and not removed is either there or was evicted.
+    /// Two CPUs that add the same entry at the same time are one eviction too many.
     pub(super) fn count(&self) -> Result<(u64, u64), MapsError> {
         let total = |change| {
             let values = self.changes.get(&change, 0).map_err(named("CHANGES"))?;

@@ -104,7 +104,8 @@ impl Programs {
         Self::load_with(sizes, None)
     }
 
-    /// The same with the maps that were left in `pins`, and with what is kept from now on kept there.
+    /// The same with the maps that were left in `pins`, and with what is kept from now on kept
+    /// there.
     pub fn load_with(sizes: Sizes, pins: Option<Pins>) -> Result<Self, ProgramsError> {
         let kept = pins.as_ref().map_or_else(Descriptors::default, Pins::descriptors);
         // Of a program that is refused, the verifier's last words; the full log of a program of
@@ -164,8 +165,8 @@ impl Programs {
         Messages::open(&mut self.ebpf)
     }
 
-    /// What `edge` tells of its decisions, while it is told to; once for each set of programs, inside a
-    /// tokio runtime.
+    /// What `edge` tells of its decisions, while it is told to; once for each set of programs,
+    /// inside a tokio runtime.
     pub fn decisions(&mut self) -> Result<Decisions, TraceError> {
         Decisions::open(&mut self.ebpf)
     }
@@ -181,14 +182,14 @@ impl Programs {
         self.tallies.assign(prepared.slot.policy_base, self.policies.room() as u32, names)
     }
 
-    /// What was counted for each policy since these programs were first loaded, by its name and in the
-    /// order of [`cors_common::tally::KINDS`]; also for policies that are no more.
+    /// What was counted for each policy since these programs were first loaded, by its name and in
+    /// the order of [`cors_common::tally::KINDS`]; also for policies that are no more.
     pub fn tallies(&self) -> Result<BTreeMap<String, Counts>, MapsError> {
         self.tallies.totals()
     }
 
-    /// Each map that can be full: its name, how many entries it has, and for how many there is room.
-    /// Of the policy's maps it is what one generation uses and may use.
+    /// Each map that can be full: its name, how many entries it has, and for how many there is
+    /// room. Of the policy's maps it is what one generation uses and may use.
     pub fn fill(&self) -> Result<Vec<(&'static str, u64, u64)>, MapsError> {
         let [facts, policies] = self.policies.fill();
         let flows = (self.flows()? as usize, self.sizes.flows as usize);

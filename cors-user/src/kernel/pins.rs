@@ -13,11 +13,11 @@
 //! ```
 //!
 //! (A bpffs reserves names with a dot.) An agent loads its programs with those maps that have the
-//! layout it knows, and makes the others anew: a build with another reason to count has new counters,
-//! and the connections go on. Only where their own layout is another one, connections on which something
-//! was answered are lost; handshakes are still good, by the secret. Either way its programs get
-//! into the place of those that are attached by one update of each link, and not a packet meets
-//! neither.
+//! layout it knows, and makes the others anew: a build with another reason to count has new
+//! counters, and the connections go on. Only where their own layout is another one, connections on
+//! which something was answered are lost; handshakes are still good, by the secret. Either way its
+//! programs get into the place of those that are attached by one update of each link, and not a
+//! packet meets neither.
 
 use std::{
     ffi::CString,
@@ -204,8 +204,9 @@ impl Pins {
         }
     }
 
-    /// Removes everything that an agent has left there: links first, so that nothing is accepted any
-    /// more that is not handed over. Nothing there is no error. Returns how many links there were.
+    /// Removes everything that an agent has left there: links first, so that nothing is accepted
+    /// any more that is not handed over. Nothing there is no error. Returns how many links there
+    /// were.
     pub fn remove(directory: &Path) -> Result<usize, PinsError> {
         let links = Self { directory: directory.to_owned() }.links();
         let mut removed = 0;

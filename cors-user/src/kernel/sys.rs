@@ -56,8 +56,8 @@ pub(super) fn create_link(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts another program in the place of the one that a link attaches: `BPF_LINK_UPDATE` (Linux 5.7).
-/// Every packet meets the one or the other.
+/// Puts another program in the place of the one that a link attaches: `BPF_LINK_UPDATE` (Linux
+/// 5.7). Every packet meets the one or the other.
 pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = attributes();
     attributes.link_update.link_fd = link.as_raw_fd().cast_unsigned();
@@ -115,8 +115,8 @@ pub(super) fn wait_for_programs() {
 }
 
 /// Runs so many frames through an XDP program, as if they came in on the interface, and sends what
-/// it transmits: `BPF_PROG_TEST_RUN` with live frames (Linux 5.18). The frames have 64 bytes and room
-/// to grow. A signal ends it early, with `EINTR`.
+/// it transmits: `BPF_PROG_TEST_RUN` with live frames (Linux 5.18). The frames have 64 bytes and
+/// room to grow. A signal ends it early, with `EINTR`.
 ///
 /// `aya` calls again after a signal.
 pub(super) fn run_live(

@@ -1,8 +1,8 @@
 //! What was counted for each policy, by its name, over all generations.
 //!
-//! The programs count in the place that a policy has in its file, in one half of the map. A place that gets
-//! another policy keeps its counters: what they said when it did is taken off from then on, so
-//! nothing is lost and no counter goes backwards.
+//! The programs count in the place that a policy has in its file, in one half of the map. A place
+//! that gets another policy keeps its counters: what they said when it did is taken off from then
+//! on, so nothing is lost and no counter goes backwards.
 
 use std::collections::BTreeMap;
 
