@@ -1,12 +1,9 @@
 //! A connection that tier 1 began goes on in the kernel, on a server that knows nothing of it.
 
-use std::net::SocketAddr;
-
 use cors_tests::{
     agent::Agent,
     client::{Http, curl, preflight_arguments},
     counter, for_each_family,
-    netns::Netns,
     packet::flags,
     policy,
     raw_tcp::offer,
@@ -14,21 +11,11 @@ use cors_tests::{
     topology::{Pair, Scripted, server_at},
 };
 
-/// Starts a real server on one address.
-type Start = fn(&Netns, SocketAddr) -> Server;
-
-const SERVERS: [Start; 4] = [
-    |host, at| Server::nginx(host, &[at]),
-    |host, at| Server::apache(host, &[at]),
-    Server::python,
-    Server::node,
-];
-
 const HELLO: &str = "http://api.example.com/v1/hello";
 
 for_each_family! {
     fn the_first_segment_is_handed_over_to_each_server(family) {
-        for start in SERVERS {
+        for start in Server::EACH {
             let pair = Pair::new();
             let at = server_at(family);
             let server = start(&pair.server, at).ready(&pair.server, at);
@@ -49,7 +36,7 @@ for_each_family! {
     }
 
     fn a_get_after_answered_preflights_is_handed_over_to_each_server(family) {
-        for start in SERVERS {
+        for start in Server::EACH {
             let pair = Pair::new();
             let at = server_at(family);
             let server = start(&pair.server, at).ready(&pair.server, at);

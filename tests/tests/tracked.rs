@@ -1,30 +1,16 @@
 //! Preflights anywhere on a connection: answered by the driver while the kernel owns it.
 
-use std::net::SocketAddr;
-
 use cors_tests::{
     agent::Agent,
     client::Http,
-    counter, for_each_family,
-    netns::Netns,
-    policy,
+    counter, for_each_family, policy,
     server::{Recording, Server},
     topology::{Pair, server_at},
 };
 
-/// Starts a real server on one address.
-type Start = fn(&Netns, SocketAddr) -> Server;
-
-const SERVERS: [Start; 4] = [
-    |host, at| Server::nginx(host, &[at]),
-    |host, at| Server::apache(host, &[at]),
-    Server::python,
-    Server::node,
-];
-
 for_each_family! {
     fn preflights_between_requests_are_answered_by_the_driver(family) {
-        for start in SERVERS {
+        for start in Server::EACH {
             let pair = Pair::new();
             let at = server_at(family);
             let server = start(&pair.server, at).ready(&pair.server, at);

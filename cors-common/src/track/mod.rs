@@ -51,8 +51,6 @@ pub mod flag {
     pub const HEAD: u32 = 0x20;
     /// The kernel has sent something: it has a socket.
     pub const HEARD: u32 = 0x40;
-    /// Segments carry timestamps (RFC 7323 §3).
-    pub const TIMESTAMPS: u32 = 0x80;
     /// The kernel, or the client, has reset the connection.
     pub const RESET: u32 = 0x100;
     /// It was handed over. Until the kernel is heard of, it may have refused that.

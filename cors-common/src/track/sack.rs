@@ -1,13 +1,16 @@
 //! Selective acknowledgements (RFC 2018): their edges are sequence numbers, too.
 
-use crate::{checksum::Sum, swar, zero::Zero};
+use crate::{
+    checksum::Sum,
+    swar,
+    wire::options::{END, NOP},
+    zero::Zero,
+};
 
 /// Bytes of a segment's options, and room to read beyond them.
 pub const BUFFER: usize = 64;
 const MASK: usize = BUFFER - 1;
 
-const END: u8 = 0;
-const NOP: u8 = 1;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 /// Multipath TCP (RFC 8684 §9).

@@ -5,7 +5,10 @@
 //! And what may be driven out can be chosen: never a connection whose numbers differ.
 
 use super::{Track, flag};
-use crate::wire::segment::Tuple;
+use crate::{
+    spread::{self, GOLDEN},
+    wire::segment::Tuple,
+};
 
 /// How many entries there are.
 pub const ENTRIES: u32 = 1 << 16;
@@ -18,20 +21,17 @@ pub const WAYS: u32 = 4;
 /// then, and without the entry it would come with other numbers.
 pub const QUIET: u32 = 64;
 
-/// 2^64 over the golden ratio: odd, with its bits well spread.
-const K: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// The first entry of a connection's bucket. `mask` is the number of entries less one, which is a
 /// power of two and at least [`WAYS`].
 #[inline(always)]
 pub const fn bucket(tuple: &Tuple, mask: u32) -> u32 {
     let (client, server) = (&tuple.client.0, &tuple.server.0);
-    let mut fold = pair(client[2], client[3]).wrapping_mul(K);
-    fold = (fold ^ fold >> 29 ^ pair(client[0], client[1])).wrapping_mul(K);
-    fold = (fold ^ fold >> 29 ^ pair(server[3], server[1])).wrapping_mul(K);
+    let mut fold = pair(client[2], client[3]).wrapping_mul(GOLDEN);
+    fold = (fold ^ fold >> 29 ^ pair(client[0], client[1])).wrapping_mul(GOLDEN);
+    fold = (fold ^ fold >> 29 ^ pair(server[3], server[1])).wrapping_mul(GOLDEN);
     fold = (fold ^ fold >> 29 ^ pair(tuple.client_port as u32, tuple.server_port as u32))
-        .wrapping_mul(K);
-    fold = (fold ^ fold >> 32).wrapping_mul(K);
+        .wrapping_mul(GOLDEN);
+    fold = spread::fold(fold).wrapping_mul(GOLDEN);
     (fold >> 32) as u32 & mask & !(WAYS - 1)
 }
 

@@ -13,8 +13,10 @@ pub const OPTIONS_MAX: usize = 40;
 /// The window scale that our side announces: 2^7, so that a receive buffer of 8 MiB can be told.
 pub const WINDOW_SCALE: u8 = 7;
 
-const END: u8 = 0;
-const NOP: u8 = 1;
+/// The end of the options.
+pub(crate) const END: u8 = 0;
+/// Padding.
+pub(crate) const NOP: u8 = 1;
 const MSS: u8 = 2;
 const WSCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;

@@ -22,7 +22,18 @@ pub struct Server {
     log: &'static str,
 }
 
+/// Starts a server on one address.
+pub type Start = fn(&Netns, SocketAddr) -> Server;
+
 impl Server {
+    /// Those that a connection may be handed over to, each as it comes.
+    pub const EACH: [Start; 4] = [
+        |host, at| Self::nginx(host, &[at]),
+        |host, at| Self::apache(host, &[at]),
+        Self::python,
+        Self::node,
+    ];
+
     /// nginx, which answers `OPTIONS` with 405, and serves and stores files below `/v1/`.
     pub fn nginx(host: &Netns, listen: &[SocketAddr]) -> Self {
         Self::nginx_with(host, listen, "", 1)
