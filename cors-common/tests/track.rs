@@ -280,6 +280,33 @@ fn a_body_moves_the_next_request() {
     assert!(!conn.track.is(flag::OPAQUE));
 }
 
+/// As far as nothing is to be read of a body its segments need no look-up: never to its end, and
+/// only on numbers that nobody moves.
+#[test]
+fn a_long_body_need_not_be_looked_at() {
+    const BODY: u32 = 100_000;
+    const LONGEST: u32 = 20_000;
+    let mut conn = Conn::new();
+    let ahead = |conn: &Conn, at: u32| {
+        let segment = segment(conn.seq.wrapping_add(at), conn.ack, 600);
+        inward::unread_ahead(&conn.track, &segment, LONGEST)
+    };
+    conn.pass(&segment(conn.seq, conn.ack, GET), &framed(GET, BODY));
+    // A kernel that was not heard of may have refused the hand-over.
+    assert_eq!(ahead(&conn, GET), 0);
+    conn.send(&segment(conn.snd, conn.rcv.wrapping_add(GET), 0));
+    assert_eq!(ahead(&conn, GET), BODY - LONGEST);
+    assert_eq!(ahead(&conn, GET + 1000), BODY - LONGEST - 1000);
+    for at in [GET + BODY - LONGEST, GET + BODY, GET + BODY + 1] {
+        assert_eq!(ahead(&conn, at), 0, "{at}");
+    }
+
+    let mut shifted = shifted(true);
+    shifted.pass(&segment(shifted.seq, shifted.ack, GET), &framed(GET, BODY));
+    shifted.send(&segment(shifted.snd, shifted.rcv.wrapping_add(GET), 0));
+    assert_eq!(ahead(&shifted, GET), 0);
+}
+
 #[test]
 fn what_cannot_be_told_apart_is_opaque() {
     // On a connection whose numbers are the same, that is the end of tracking it.

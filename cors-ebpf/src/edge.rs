@@ -114,6 +114,7 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
     }
     if is_syn && matches!(scratch.verdict.exit, Exit::SynAck) {
         table::forget(&scratch.segment.tuple, env::track_mask(state));
+        env::forget(&scratch.segment.tuple);
     }
     match scratch.verdict.change {
         Change::Keep => {}

@@ -130,9 +130,25 @@ pub(crate) fn goes_on(state: &State, frame: &impl Frame) -> bool {
     recent::goes_on(frame, now!(state, lease), |slot| unsafe { Some(&*RECENT.get_ptr(slot)?) })
 }
 
+/// So it does as far as nothing is left to be read of it ([`cors_common::track::inward::unread_ahead`]).
 #[inline(always)]
-fn entry(segment: &Segment) -> Option<&'static mut Recent> {
-    let entry = RECENT.get_ptr_mut(Recent::slot(&segment.tuple))?;
+pub(crate) fn note_until(state: &State, segment: &Segment, ahead: u32) {
+    if let Some(entry) = entry(&segment.tuple) {
+        entry.note_until(segment, ahead, now!(state, lease));
+    }
+}
+
+/// A new connection of the tuple begins.
+#[inline(always)]
+pub(crate) fn forget(tuple: &Tuple) {
+    if let Some(entry) = entry(tuple) {
+        entry.forget(tuple);
+    }
+}
+
+#[inline(always)]
+fn entry(tuple: &Tuple) -> Option<&'static mut Recent> {
+    let entry = RECENT.get_ptr_mut(Recent::slot(tuple))?;
     // SAFETY: the entry is this CPU's own, and no other reference to it lives as long.
     Some(unsafe { &mut *entry })
 }
@@ -176,7 +192,7 @@ impl<P: Packet> Env for Kernel<'_, P> {
             2 => Owner::MptcpListener,
             _ => {
                 if !self.tracked
-                    && let Some(entry) = entry(segment)
+                    && let Some(entry) = entry(&segment.tuple)
                 {
                     entry.note(segment, now!(self.state, lease));
                 }

@@ -6,7 +6,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
-use cors_common::wire::Frame;
+use cors_common::wire::{
+    Frame,
+    segment::{ETH_LEN, ETH_P_IP, ETH_P_IPV6, IPV4_LEN, IPV6_LEN, TCP_LEN},
+};
 
 /// A packet that can be copied out of, whatever its offset and length are.
 pub(crate) trait Packet: Frame {
@@ -80,20 +83,29 @@ impl Packet for XdpFrame<'_> {
 /// A socket buffer whose headers are in its linear part.
 pub(crate) struct SkbFrame<'a>(pub(crate) &'a TcContext);
 
-/// Ethernet with two tags, IPv6 and TCP: what is read of a socket buffer.
-const HEADERS_LEN: u32 = 14 + 8 + 40 + 20;
+/// The most that is read of a socket buffer: two tags and IPv6.
+const HEADERS_LEN: usize = ETH_LEN + 8 + IPV6_LEN + TCP_LEN;
 
 impl<'a> SkbFrame<'a> {
     /// Brings the headers into the linear part, where drivers and GRO all but always leave them.
+    ///
+    /// No more than those: a packet of which the kernel keeps a copy (every one that TCP sends) is
+    /// given a head of its own for each byte that is missing, and a reference to each of its pages.
     #[inline(always)]
     pub(crate) fn pull(ctx: &'a TcContext) -> Self {
-        if ctx.data() + HEADERS_LEN as usize > ctx.data_end() {
-            let len = HEADERS_LEN.min(ctx.len());
+        let frame = Self(ctx);
+        let len = match frame.load(ETH_LEN - 2).map(u16::from_be_bytes) {
+            Some(ETH_P_IP) => ETH_LEN + IPV4_LEN + TCP_LEN,
+            Some(ETH_P_IPV6) => ETH_LEN + IPV6_LEN + TCP_LEN,
+            _ => HEADERS_LEN,
+        };
+        if ctx.data() + len > ctx.data_end() {
+            let len = ctx.len().min(len as u32);
             // Where it fails, the reads do.
             // SAFETY: no packet pointer is kept across the call.
             let _ = unsafe { bpf_skb_pull_data(ctx.as_ptr().cast(), len) };
         }
-        Self(ctx)
+        frame
     }
 }
 

@@ -13,7 +13,7 @@ use cors_common::{
     trace,
     track::{
         Track,
-        inward::{self, Read, Request},
+        inward::{self, PACKET_MAX, Read, Request},
     },
     wire::options::OPTIONS_MAX,
 };
@@ -230,7 +230,11 @@ fn pass(scratch: &mut Scratch, state: &State, track: &mut Track) -> Done {
         return done(Err(exit(unlocked)));
     }
     inward::pass(track, segment, request, env::second(state), inward);
+    let ahead = inward::unread_ahead(track, segment, PACKET_MAX);
     table::unlock(track);
+    if ahead != 0 {
+        env::note_until(state, segment, ahead);
+    }
     done(Ok(()))
 }
 

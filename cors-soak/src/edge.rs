@@ -166,6 +166,12 @@ impl Edge {
         (self.now / 1_000_000 / EPOCH_SECONDS) as u32
     }
 
+    /// So far nothing is left to be read of the connection.
+    pub(crate) fn note_until(&mut self, segment: &Segment, ahead: u32) {
+        let second = self.second();
+        self.recent[Recent::slot(&segment.tuple) as usize].note_until(segment, ahead, second);
+    }
+
     fn goes_on(&self, frame: &[u8]) -> bool {
         recent::goes_on(frame, self.second(), |slot| self.recent.get(slot as usize))
     }
@@ -217,6 +223,7 @@ impl Edge {
         }
         if verdict.exit == Exit::SynAck {
             self.tracks.forget(&segment.tuple);
+            self.recent[Recent::slot(&segment.tuple) as usize].forget(&segment.tuple);
         }
         match verdict.change {
             Change::Keep => {}

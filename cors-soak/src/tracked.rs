@@ -66,7 +66,13 @@ impl Edge {
             Considered::Pass => {}
         }
         let second = self.seen();
-        inward::pass(&mut self.tracks.entries[place], segment, &request, second, &mut inward);
+        let longest = self.setting.mss.into_iter().max().unwrap_or(0).into();
+        let track = &mut self.tracks.entries[place];
+        inward::pass(track, segment, &request, second, &mut inward);
+        let ahead = inward::unread_ahead(track, segment, longest);
+        if ahead != 0 {
+            self.note_until(segment, ahead);
+        }
         let out = match inward.exit.action() {
             Action::Pass => {
                 let Inward { seq, ack, sack_by, sack_floor, .. } = inward;

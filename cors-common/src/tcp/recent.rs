@@ -4,7 +4,11 @@
 //! out anew for each costs a look-up of the socket and of the flow; to see that a packet goes on
 //! where the last one was costs a comparison. What is remembered is good for a second, and only
 //! for segments near the last one in both sequence spaces: a new connection on the same tuple,
-//! with numbers of its own, meets both by chance once in 2^20 times, and is reset then.
+//! with numbers of its own, meets both by chance once in 2^20 times, and is reset then. One whose
+//! SYN the driver answers is not taken for the one before, however near its numbers.
+//!
+//! Of a tracked connection it is the body of a long upload that needs no look-up: up to where the
+//! next request may start, see [`crate::track::inward::unread_ahead`].
 
 use crate::{
     spread::GOLDEN,
@@ -35,8 +39,8 @@ pub struct Recent {
     seq: u32,
     /// The same.
     ack: u32,
-    /// Zero.
-    pad: u32,
+    /// How far ahead of it the next may be, in bytes.
+    ahead: u32,
     /// The second in which that was, as the lease's end says it; 0: none.
     second: u64,
     /// Zero.
@@ -47,7 +51,8 @@ const _: () = assert!(size_of::<Recent>() == 64);
 
 impl Recent {
     /// Nothing.
-    pub const NONE: Self = Self { tuple: Tuple::ZERO, seq: 0, ack: 0, pad: 0, second: 0, pad2: 0 };
+    pub const NONE: Self =
+        Self { tuple: Tuple::ZERO, seq: 0, ack: 0, ahead: 0, second: 0, pad2: 0 };
 
     /// Where a connection is remembered, below [`SLOTS`].
     #[inline(always)]
@@ -57,19 +62,34 @@ impl Recent {
         ((client ^ ports << 24).wrapping_mul(GOLDEN) >> 56) as u32 & (SLOTS - 1)
     }
 
-    /// The kernel has the segment's connection, in this second.
+    /// The kernel has the segment's connection, in this second, and everything on it.
     ///
     /// Of a SYN nothing is noted: it may be a copy, or somebody else's, and its numbers say nothing of
     /// where the connection is.
     #[inline(always)]
     pub const fn note(&mut self, segment: &Segment, second: u64) {
+        self.note_until(segment, AHEAD, second);
+    }
+
+    /// The same of what starts less than `ahead` bytes behind the segment's start, and nothing more.
+    #[inline(always)]
+    pub const fn note_until(&mut self, segment: &Segment, ahead: u32, second: u64) {
         if segment.flags & flags::SYN != 0 {
             return;
         }
         self.tuple = segment.tuple;
         self.seq = segment.seq;
         self.ack = segment.ack;
+        self.ahead = if ahead < AHEAD { ahead } else { AHEAD };
         self.second = second;
+    }
+
+    /// The tuple is another connection's from here on.
+    #[inline(always)]
+    pub fn forget(&mut self, tuple: &Tuple) {
+        if self.tuple == *tuple {
+            self.second = 0;
+        }
     }
 
     /// Whether what was glanced at is one more segment of this connection, with nothing in it that
@@ -79,8 +99,8 @@ impl Recent {
         glance.flags & flags::KIND == flags::ACK
             && self.second == second
             && second != 0
-            && is_near(glance.seq, self.seq)
-            && is_near(glance.ack, self.ack)
+            && is_near(glance.seq, self.seq, self.ahead)
+            && is_near(glance.ack, self.ack, AHEAD)
             && self.tuple == glance.tuple
     }
 }
@@ -159,8 +179,8 @@ impl Glance {
 }
 
 #[inline(always)]
-const fn is_near(number: u32, last: u32) -> bool {
-    number.wrapping_sub(last).wrapping_add(BEHIND) < AHEAD + BEHIND
+const fn is_near(number: u32, last: u32, ahead: u32) -> bool {
+    number.wrapping_sub(last).wrapping_add(BEHIND) < ahead + BEHIND
 }
 
 #[cfg(test)]
@@ -236,6 +256,35 @@ mod tests {
             let moved = Segment { ack: last.ack.wrapping_add(by), ..last };
             assert_eq!(noted().covers(&glance(&moved), 7), near, "acknowledgement {by:#x}");
         }
+    }
+
+    #[test]
+    fn a_bound_is_kept() {
+        let last = segment();
+        let mut recent = Recent::NONE;
+        for (ahead, by, near) in [
+            (1000, 999, true),
+            (1000, 1000, false),
+            (1000, 0u32.wrapping_sub(BEHIND), true),
+            (0, 0, false),
+            (0, u32::MAX, true),
+            (u32::MAX, AHEAD - 1, true),
+            (u32::MAX, AHEAD, false),
+        ] {
+            recent.note_until(&last, ahead, 7);
+            let moved = Segment { seq: last.seq.wrapping_add(by), ..last };
+            assert_eq!(recent.covers(&glance(&moved), 7), near, "{by:#x} with {ahead:#x} ahead");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_covered() {
+        let mut recent = noted();
+        recent.forget(&Tuple { client_port: 1, ..segment().tuple });
+        assert!(recent.covers(&glance(&segment()), 7));
+        recent.forget(&segment().tuple);
+        assert!(!recent.covers(&glance(&segment()), 7));
+        assert!(!recent.covers(&glance(&segment()), 0));
     }
 
     #[test]

@@ -267,6 +267,26 @@ pub fn pass(track: &mut Track, segment: &Segment, request: &Request, now: u32, o
     }
 }
 
+/// More than the longest packet has that there is (BIG TCP: 512 KiB).
+pub const PACKET_MAX: u32 = 1 << 20;
+
+/// How many bytes ahead of the segment's start nothing is left to be read on the connection: in the
+/// body of a request, at whose end the next one may start. 0: unknown, or nothing. No packet has
+/// more than `longest` bytes.
+///
+/// A segment that starts before that ends before the next request, so all that it would change of
+/// the entry is what the body's last segments change again. Only while the numbers are the same on
+/// both sides: nobody moves those of a segment that is not looked at.
+#[inline(always)]
+pub const fn unread_ahead(track: &Track, segment: &Segment, longest: u32) -> u32 {
+    let ahead = track.next_in.wrapping_sub(segment.seq).cast_signed();
+    if track.is(flag::HEARD) && track.is_even() && ahead > longest.cast_signed() {
+        ahead.cast_unsigned() - longest
+    } else {
+        0
+    }
+}
+
 /// A segment of a client that has not got the last answer yet.
 ///
 /// If it went up, the kernel would acknowledge it, and with it the request that was taken out: the

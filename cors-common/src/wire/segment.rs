@@ -16,8 +16,10 @@ pub const IPV6_LEN: usize = 40;
 /// A TCP header without options.
 pub const TCP_LEN: usize = 20;
 
-pub(crate) const ETH_P_IP: u16 = 0x0800;
-pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
+/// `EtherType` of IPv4, as RFC 894 has it.
+pub const ETH_P_IP: u16 = 0x0800;
+/// `EtherType` of IPv6 (RFC 2464).
+pub const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
 pub(crate) const IPPROTO_TCP: u8 = 6;

@@ -39,9 +39,9 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
         for direction in [Direction::Download, Direction::Upload] {
             let mut rates = <[Samples; 3]>::default();
             // The first of each warms up.
-            for run in 0..=plan.pick(9, 3) {
+            for run in 0..=plan.pick(25, 3) {
                 for (site, rates) in sites.iter_mut().zip(&mut rates) {
-                    let rate = site.transfers(direction, &content, plan.pick(6, 2))?;
+                    let rate = site.transfers(direction, &content, plan.pick(3, 2))?;
                     if run > 0 {
                         rates.push(rate);
                     }
