@@ -4,7 +4,7 @@
 //! An event is [`Event`] and behind it the bytes of the request's head, as far as they were read.
 //! What of the head is shown is for the agent to choose; nobody else can open the ring buffer.
 
-use crate::head::HEAD_MAX;
+use crate::head::PREFLIGHT_MAX;
 
 /// In [`crate::state::State::trace`]: nobody traces.
 pub const OFF: u32 = 0;
@@ -44,7 +44,7 @@ pub struct Event {
 const _: () = assert!(size_of::<Event>() == 40);
 
 /// The longest event, in bytes.
-pub const EVENT_MAX: usize = size_of::<Event>() + HEAD_MAX;
+pub const EVENT_MAX: usize = size_of::<Event>() + PREFLIGHT_MAX;
 
 /// How many events a CPU may tell: so many in each window, and those that are too many are
 /// counted. One for each CPU; all zeros is a full one.

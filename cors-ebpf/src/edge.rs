@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use cors_common::{
     exit::{Action, Exit},
-    head::Head,
+    head::{Head, PREFLIGHT_MAX},
     policy::Answer,
     state::{Slot, State},
     tally,
@@ -185,10 +185,10 @@ fn look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -> Do
 fn try_look_up(ctx: &XdpContext, scratch: &mut Scratch, state: &'static State) -> Result<(), Exit> {
     let len = scratch
         .zero
-        .bounded(scratch.verdict.request_len, cors_common::head::HEAD_MAX)
+        .bounded(scratch.verdict.request_len, PREFLIGHT_MAX)
         .ok_or(Exit::HeadTooLong)?;
     let to = scratch.head.buffer().as_mut_ptr();
-    // SAFETY: the buffer has more than HEAD_MAX bytes.
+    // SAFETY: the buffer has more than PREFLIGHT_MAX bytes.
     if !unsafe { XdpFrame(ctx).copy(scratch.segment.payload_at(), to, len) } {
         return Err(Exit::Truncated);
     }
@@ -281,8 +281,9 @@ fn forget(scratch: &Scratch) {
     }
 }
 
+/// An entry of the flow map was added or removed.
 #[inline(always)]
-fn changed(change: u32) {
+pub(crate) fn changed(change: u32) {
     if let Some(counter) = CHANGES.get_ptr_mut(change) {
         // SAFETY: the entry is this CPU's own, and programs of one CPU do not interrupt each
         // other inside this read and write.

@@ -5,7 +5,7 @@
 //! The price is that a pointer may be null to it, and that only a number comes back.
 
 use cors_common::{
-    head::{HEAD_MAX, Head},
+    head::{Head, PREFLIGHT_MAX},
     policy::{self, Answer, fact::find_tagged, memo::Memo},
     state::Slot,
 };
@@ -60,7 +60,7 @@ globals! {
         head: &mut Head, answer: &mut Answer;; len: u32, generation: u32, mask: u32
     ) -> u32, NOWHERE, {
         let len = len as usize;
-        if len > HEAD_MAX {
+        if len > PREFLIGHT_MAX {
             return NOWHERE;
         }
         head.seal(len);

@@ -12,6 +12,7 @@ use cors_common::{
     exit::{Action, Exit},
     head::{HEAD_MAX, Head},
     state::State,
+    tcp::flow::change,
     track::{
         Track,
         outward::{Outward, Unread, send, unread},
@@ -25,10 +26,11 @@ use cors_common::{
 };
 
 use crate::{
+    edge::changed,
     env, exit,
     frame::SkbFrame,
     global,
-    maps::{PROTECTED, SCRATCH, Scratch, WINDOW, Window},
+    maps::{FLOWS, PROTECTED, SCRATCH, Scratch, WINDOW, Window},
     sacks::{self, sacks_change, sacks_find, sacks_furthest},
     stage::{Done, done, result},
     table::{self, Unlocked},
@@ -58,6 +60,9 @@ fn try_outward(ctx: &TcContext) -> Result<Exit, Exit> {
     let frame = SkbFrame::pull(ctx);
     scratch.segment = Segment::read(&frame).map_err(|_| Exit::OutNotTracked)?;
     scratch.segment.tuple = scratch.segment.tuple.returned();
+    if scratch.segment.flags & flags::RST != 0 {
+        forget_flow(&scratch.segment);
+    }
     if scratch.segment.flags & flags::KIND == flags::SYN | flags::ACK {
         result(options(ctx, scratch))?;
         return begin(scratch, state, mask);
@@ -81,6 +86,17 @@ fn try_outward(ctx: &TcContext) -> Result<Exit, Exit> {
 /// packets only, but both may be in the middle of theirs: a reset that the kernel sends for a
 /// packet that is being received.
 const OUTWARD: u32 = 1;
+
+/// The kernel resets a connection.
+#[inline(always)]
+fn forget_flow(segment: &Segment) {
+    let Some(flow) = FLOWS.get_ptr_mut(segment.tuple) else { return };
+    // SAFETY: read once; where another CPU has just given the entry to another connection, that one
+    // is looked at anew.
+    if unsafe { (*flow).ends_with(segment.flags) } && FLOWS.remove(segment.tuple).is_ok() {
+        changed(change::REMOVED);
+    }
+}
 
 /// A handshake that the kernel made itself.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use aya_ebpf::programs::XdpContext;
 use cors_common::{
     exit::{Action, Exit},
-    head::HEAD_MAX,
+    head::PREFLIGHT_MAX,
     tally::is_denied,
     trace::{DENIED, EVENT_MAX, Event},
 };
@@ -29,10 +29,11 @@ pub(crate) fn tell(ctx: &XdpContext, scratch: &mut Scratch, wanted: u32, exit: E
     // since it passes.
     if scratch.event.len == 0
         && matches!(exit.action(), Action::Pass)
-        && let Some(len) = scratch.zero.bounded(scratch.verdict.request_len.min(HEAD_MAX), HEAD_MAX)
+        && let Some(len) =
+            scratch.zero.bounded(scratch.verdict.request_len.min(PREFLIGHT_MAX), PREFLIGHT_MAX)
     {
         let to = scratch.head.buffer().as_mut_ptr();
-        // SAFETY: the buffer has more than HEAD_MAX bytes.
+        // SAFETY: the buffer has more than PREFLIGHT_MAX bytes.
         if unsafe { frame.copy(scratch.segment.payload_at(), to, len) } {
             scratch.event.len = len as u32;
         }
@@ -45,7 +46,7 @@ pub(crate) fn tell(ctx: &XdpContext, scratch: &mut Scratch, wanted: u32, exit: E
     let told = scratch.zero.bounded(len, EVENT_MAX).is_some_and(|len| {
         let start = (&raw const *scratch).cast();
         // SAFETY: the event is the first thing there and the head the next, which has more than
-        // HEAD_MAX bytes; nobody writes there meanwhile.
+        // PREFLIGHT_MAX bytes; nobody writes there meanwhile.
         let bytes: &[u8] = unsafe { core::slice::from_raw_parts(start, len) };
         TRACE.output_untyped::<[u8]>(bytes, 0).is_ok()
     });

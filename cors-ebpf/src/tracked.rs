@@ -7,7 +7,7 @@ use aya_ebpf::{
 use cors_common::{
     checksum::Sum,
     exit::{Action, Exit},
-    head::HEAD_MAX,
+    head::{HEAD_MAX, PREFLIGHT_MAX},
     state::State,
     tcp::verdict::{Ask, Change},
     trace,
@@ -141,8 +141,8 @@ fn look_up(
     len: usize,
     answers: bool,
 ) -> Result<(), Exit> {
-    let whole = len <= HEAD_MAX;
-    let len = if whole { len } else { HEAD_MAX };
+    let is_short = len <= PREFLIGHT_MAX;
+    let len = if len < HEAD_MAX { len } else { HEAD_MAX };
     let len = scratch.zero.bounded(len, HEAD_MAX).ok_or(Exit::Internal)?;
     let to = scratch.head.buffer().as_mut_ptr();
     // SAFETY: the buffer has more than HEAD_MAX bytes.
@@ -153,7 +153,7 @@ fn look_up(
     let Scratch { event, head, answer, request, tick, .. } = scratch;
     let mut place = global::NOWHERE;
     let answers = answers
-        && whole
+        && is_short
         && env::has_policy(state)
         && !env::measures(state)
         && !env::lapsed(state, tick);

@@ -4,7 +4,7 @@
 use cors_common::{
     checksum::Sum,
     exit::Exit,
-    head::HEAD_MAX,
+    head::PREFLIGHT_MAX,
     policy::{self, Answer, memo::Memo},
     wire::{
         reply::{Reply, TcpFields},
@@ -45,7 +45,7 @@ impl Edge {
         segment: &Segment,
         len: usize,
     ) -> Result<Answer, Exit> {
-        if len == 0 || len > HEAD_MAX {
+        if len == 0 || len > PREFLIGHT_MAX {
             return Err(Exit::HeadTooLong);
         }
         self.copy(frame, segment, 0, len)?;

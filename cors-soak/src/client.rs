@@ -338,6 +338,9 @@ impl Client {
                 socket.close();
                 done = true;
             }
+        } else if socket.is_active() && self.script.is_forgotten(talk, now) {
+            socket.abort();
+            done = true;
         }
         Ok(done)
     }

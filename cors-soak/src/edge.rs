@@ -60,7 +60,7 @@ pub struct Edge {
     pub(crate) image: Compiled,
     pub(crate) date: Date,
     now: u64,
-    flows: Flows<Flow>,
+    pub(crate) flows: Flows<Flow>,
     pub(crate) tracks: Tracks,
     recent: Vec<Recent>,
     pub(crate) memo: Vec<Memo>,

@@ -157,6 +157,9 @@ fn get(id: u64, closes: bool, rng: &mut Rng) -> Request {
     let path = rng.pick(&[PATHS[0], "/"]);
     let mut text = format!("{method} {path}?id={id:x} HTTP/1.1\r\nHost: api.example\r\n");
     padding(&mut text, rng);
+    if rng.permille(100) {
+        text += &format!("Cookie: {}\r\n", "c".repeat(rng.range(500, 2200) as usize));
+    }
     end_of_head(&mut text, closes, rng);
     Request { bytes: text.into_bytes(), is_head, ..Request::default() }
 }

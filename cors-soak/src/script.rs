@@ -287,6 +287,12 @@ impl Script {
         if let Ending::Aborts(at) = self.ending { now >= at } else { false }
     }
 
+    /// Whether its TCP gives up a connection that was cut, and that it has closed: a kernel does not
+    /// send its FIN for ever, as this one does.
+    pub const fn is_forgotten(&self, talk: &Talk, now: u64) -> bool {
+        talk.cut.is_some() && now >= self.active_at + 2 * PATIENCE
+    }
+
     /// Whether it closes now.
     pub fn closes(&mut self, talk: &Talk, now: u64) -> bool {
         // What it has begun to write it writes to its end, but for a server that has closed.

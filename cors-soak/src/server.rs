@@ -114,7 +114,17 @@ impl Conversation {
     fn take(&mut self, mut data: &[u8], talk: &mut Talk, now: u64) -> Result<(), String> {
         while !data.is_empty() {
             if self.offset == 0 {
-                while talk.exchanges.get(self.request).is_some_and(|next| next.is_answered) {
+                // Where its flow was evicted nobody remembers that it was answered, and a client that
+                // has not got the answer sends it again.
+                let (was_cut, completed) = (talk.cut.is_some(), talk.completed);
+                while let Some(next) = talk.exchanges.get_mut(self.request)
+                    && next.is_answered
+                {
+                    let mut pairs = data.iter().zip(&next.request.bytes);
+                    if was_cut && self.request >= completed && pairs.all(|(a, b)| a == b) {
+                        next.is_answered = false;
+                        break;
+                    }
                     self.request += 1;
                 }
             }

@@ -4,7 +4,7 @@
 use cors_common::{
     checksum::Sum,
     exit::{Action, Exit},
-    head::{HEAD_MAX, Head},
+    head::{HEAD_MAX, Head, PREFLIGHT_MAX},
     policy::{self, Answer},
     track::{
         flag,
@@ -131,7 +131,7 @@ impl Edge {
         answers: bool,
         request: &mut Request,
     ) -> Result<Answer, Exit> {
-        let answers = answers && len <= HEAD_MAX;
+        let answers = answers && len <= PREFLIGHT_MAX;
         let len = len.min(HEAD_MAX);
         self.copy(frame, segment, at, len)?;
         let mut place = None;
@@ -192,6 +192,11 @@ impl Edge {
             return (Exit::OutNotTracked, Some(frame));
         };
         segment.tuple = segment.tuple.returned();
+        if segment.flags & flags::RST != 0
+            && self.flows.get(&segment.tuple).is_some_and(|flow| flow.ends_with(segment.flags))
+        {
+            self.flows.forget(&segment.tuple);
+        }
         if segment.flags & flags::KIND == flags::SYN | flags::ACK {
             return (self.begin(&segment), Some(frame));
         }

@@ -78,6 +78,29 @@ for_each_family! {
         agent.stop();
     }
 
+    /// A browser's GET, with the cookies that a site collects: longer than any preflight.
+    fn cookies_do_not_end_the_answers(family) {
+        let pair = Pair::new();
+        let at = server_at(family);
+        let server = Recording::listen(&pair.server, at);
+        let agent = Agent::protect(&pair.server, Pair::INTERFACE);
+        let preflight = policy::preflight("/v1/item");
+        let cookie = format!("\r\nCookie: {}\r\n\r\n", "c".repeat(1_200));
+        let get = policy::get("/v1/item");
+        let get = [&get[..get.len() - 4], cookie.as_bytes()].concat();
+        let counted = agent.counted(|| {
+            let mut http = Http::connect(&pair.client, at);
+            for _ in 0..2 {
+                assert_eq!(http.ask(&get).body, b"recorded");
+                assert!(http.ask(&preflight).is_cors());
+            }
+        });
+        assert_eq!(counted.get(counter::TRACKED_ANSWERED), 2);
+        let heads: Vec<_> = server.take().into_iter().map(|request| request.head).collect();
+        assert_eq!(heads, [&get[..], &get]);
+        agent.stop();
+    }
+
     /// A head in two segments: nobody can tell here where its request ends.
     fn a_split_head_is_the_end_of_answers(family) {
         let pair = Pair::new();

@@ -212,7 +212,7 @@ mod tests {
             with("GET / HTTP/1.1", &format!("Cookie: {value}\r\n")).map(|framed| framed.0)
         };
         let rest = cookie(0).expect("a short head");
-        assert_eq!(cookie(crate::head::HEAD_MAX - rest as usize), Ok(1024));
+        assert_eq!(cookie(crate::head::HEAD_MAX - rest as usize), Ok(2048));
         assert_eq!(cookie(crate::head::HEAD_MAX - rest as usize + 1), Err(Exit::HeadTooLong));
     }
 }

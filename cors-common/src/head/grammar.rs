@@ -15,7 +15,7 @@
 //! line is then looked at once. Results are kept in [`Head`] and not in registers: the verifier
 //! then meets the same state at every turn of the loop and need not follow each path by itself.
 
-use super::{HEAD_MASK, HEAD_MAX, Head, LINES_MAX, Span, name};
+use super::{HEAD_MASK, HEAD_MAX, Head, LINES_MAX, PREFLIGHT_MAX, Span, name};
 use crate::{
     exit::Exit,
     swar::{self, words},
@@ -41,10 +41,14 @@ impl Head {
     /// On success the pieces that a policy asks for are known. Every error passes the request on.
     #[inline(always)]
     pub fn read(&mut self, len: usize) -> Result<(), Exit> {
+        if len > PREFLIGHT_MAX {
+            return Err(Exit::HeadTooLong);
+        }
         self.read_as(len, true)
     }
 
-    /// [`Head::read`] or [`Head::frame`]: as one function, which the verifier then walks once.
+    /// [`Head::read`] or [`Head::frame`]: as one function, which the verifier then walks once. Of a
+    /// preflight it is the caller's to see that it has at most [`PREFLIGHT_MAX`] bytes.
     #[inline(always)]
     pub fn read_as(&mut self, len: usize, preflight: bool) -> Result<(), Exit> {
         if len > HEAD_MAX {

@@ -15,8 +15,11 @@ use crate::{
 };
 pub(crate) use notes::{KEY_WORDS, MARKS_MASK};
 
-/// The longest head that is read, in bytes.
-pub const HEAD_MAX: usize = 1024;
+/// The longest head that is read to see where it ends, in bytes: more than a segment of an
+/// Ethernet has.
+pub const HEAD_MAX: usize = 2048;
+/// The longest head that is answered: a preflight has neither cookies nor credentials.
+pub const PREFLIGHT_MAX: usize = 1024;
 /// The most header lines that are read.
 pub const LINES_MAX: u32 = 40;
 

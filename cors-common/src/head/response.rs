@@ -13,6 +13,9 @@ use crate::{
 /// [`Head::content`]: the body comes in chunks.
 pub const CHUNKED: u64 = u64::MAX;
 
+/// The longest reason phrase that is passed over, in bytes.
+const REASON_MAX: usize = 256;
+
 const VERSION: u64 = words::<1>("HTTP/1.1")[0];
 const CHUNKED_TEXT: [u64; 1] = words("chunked");
 
@@ -47,7 +50,7 @@ impl Head {
             return Err(Exit::HttpVersion);
         }
         let mut at = self.zero.blur(STATUS + 3) & HEAD_MASK;
-        for _ in 0..HEAD_MAX / 8 {
+        for _ in 0..REASON_MAX / 8 {
             let control = swar::not_printable(self.word(at));
             if control == 0 {
                 at = (at + 8) & HEAD_MASK;

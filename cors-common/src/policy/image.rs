@@ -35,7 +35,7 @@
 
 use super::{fact::find_tagged, origin::is_listed};
 use crate::{
-    head::{HEAD_MAX, Head},
+    head::{Head, PREFLIGHT_MAX},
     state::Slot,
 };
 
@@ -316,7 +316,7 @@ pub trait Image: Copy {
 /// An image in memory: both generations, as the maps hold them.
 impl Image for (&[Line], &[Template]) {
     const TEXT_MAX: usize = super::ORIGIN_MAX.next_multiple_of(8);
-    const PATH_MAX: usize = HEAD_MAX;
+    const PATH_MAX: usize = PREFLIGHT_MAX;
 
     fn line(&self, index: u32) -> Option<&Line> {
         self.0.get(index as usize)

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    head::{HEAD_MASK, HEAD_MAX, Head, Span},
+    head::{HEAD_MASK, Head, PREFLIGHT_MAX, Span},
     state::Slot,
     swar::{self, HIGHS, keep, not_lower_name, words},
 };
@@ -89,7 +89,7 @@ fn split_names(head: &mut Head) -> Result<(), Exit> {
     head.start_marks(1);
     head.marks[0] = start;
     head.cursor.set(start);
-    for _ in 0..HEAD_MAX / 8 + NAMES_MAX {
+    for _ in 0..PREFLIGHT_MAX / 8 + NAMES_MAX {
         let at = head.cursor.get() as usize & HEAD_MASK;
         let stop = not_lower_name(head.word(at));
         if stop == 0 {

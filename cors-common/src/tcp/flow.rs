@@ -1,6 +1,6 @@
 //! What is remembered of a connection once a preflight on it was answered.
 
-use crate::wire::options::Negotiated;
+use crate::wire::{options::Negotiated, segment::flags};
 
 /// Changes whenever what an entry holds does, or what that means: an agent takes over the entries of
 /// one before it that has the same.
@@ -106,6 +106,18 @@ impl Flow {
     pub const fn is_behind(&self, ack: u32) -> bool {
         let acked = ack.wrapping_sub(self.iss);
         acked != 0 && acked < self.snd_nxt.wrapping_sub(self.iss)
+    }
+
+    /// Whether a segment of the kernel's with these flags is the end of it: the reset of a socket
+    /// that had taken it over. Otherwise what the client still sends would wait here for the
+    /// segment that was handed over, and nothing would tell a client that has lost the reset.
+    ///
+    /// A socket that is closed sends RST with ACK; to a late copy that meets no socket the kernel
+    /// replies without (RFC 9293 §3.10.7.1), and the hand-over may still come.
+    #[inline(always)]
+    pub const fn ends_with(&self, bits: u8) -> bool {
+        let reset = flags::RST | flags::ACK;
+        self.phase == phase::LEAVING && bits & reset == reset
     }
 
     /// The same connection in another phase.

@@ -7,7 +7,7 @@ use super::{Track, flag, is_before};
 use crate::{
     exit::Exit,
     head::{
-        Head,
+        Head, PREFLIGHT_MAX,
         frame::{METHOD_HEAD, METHOD_OPTIONS},
     },
     wire::{
@@ -345,5 +345,8 @@ fn requests(track: &mut Track, segment: &Segment, request: &Request, end: u32, o
 /// Whether a head that was framed is all of a payload, and may be a preflight.
 #[inline(always)]
 pub const fn may_be_preflight(head: &Head, payload_len: usize) -> bool {
-    head.method_kind == METHOD_OPTIONS && head.end as usize == payload_len && head.body == 0
+    head.method_kind == METHOD_OPTIONS
+        && head.end as usize == payload_len
+        && head.body == 0
+        && payload_len <= PREFLIGHT_MAX
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use cors_common::{head::HEAD_MAX, policy::DRIVER_TEXT_MAX};
+use cors_common::{head::PREFLIGHT_MAX, policy::DRIVER_TEXT_MAX};
 
 use crate::config::model::{
     Config, Methods, OriginPattern, Origins, Policy, Validate, WildcardPort, WildcardScheme,
@@ -120,7 +120,7 @@ impl Maker<'_> {
             let _ = write!(head, "Access-Control-Request-Headers: {}\r\n", names.join(","));
         }
         head += "\r\n";
-        if head.len() <= HEAD_MAX && origin.len() <= DRIVER_TEXT_MAX {
+        if head.len() <= PREFLIGHT_MAX && origin.len() <= DRIVER_TEXT_MAX {
             self.made.push(Golden {
                 policy: policy.name.clone(),
                 what: format!("{what} ({origin}, {method} {path} at {host})"),

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use cors_common::{
     exit::Exit,
-    head::{HEAD_MAX, Head, Span},
+    head::{Head, PREFLIGHT_MAX, Span},
     policy::{self, NAME_MAX},
     state::Date,
 };
@@ -114,7 +114,7 @@ impl Engine {
     /// How many of the names there is room for in one head: all of them, but for long lists.
     fn fitting(&self, question: &Question<'_>, names: &[String]) -> Result<usize, Exit> {
         let used: usize = self.written(question, "x").iter().map(|piece| piece.len()).sum();
-        let room = HEAD_MAX.saturating_sub(used);
+        let room = PREFLIGHT_MAX.saturating_sub(used);
         let mut used = 0;
         let taken = names.iter().take_while(|name| {
             used += name.len() + 1;

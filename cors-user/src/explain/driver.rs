@@ -5,7 +5,7 @@
 
 use cors_common::{
     exit::Exit,
-    head::{HEAD_MAX, Head, LINES_MAX},
+    head::{Head, LINES_MAX, PREFLIGHT_MAX},
     policy::{
         self, DRIVER_PATH_MAX, DRIVER_TEXT_MAX, NAME_MAX, NAMES_MAX, ORIGIN_MAX, Template,
         image::Line,
@@ -58,7 +58,7 @@ pub(super) fn limit(
         (has > limit).then(|| format!("{what} has {has} bytes, and the driver reads {limit}"))
     };
     match exit {
-        Exit::HeadTooLong => over("The head", bytes, HEAD_MAX)
+        Exit::HeadTooLong => over("The head", bytes, PREFLIGHT_MAX)
             .or_else(|| over("The path", facts.path.len(), DRIVER_PATH_MAX))
             .or_else(|| {
                 let limit = LINES_MAX as usize;
