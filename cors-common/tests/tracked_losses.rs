@@ -4,9 +4,9 @@ use cors_common::{
     exit::{Action, Exit},
     tcp::recent::{self, Recent},
     track::{
-        Track, flag,
+        Said, Track, flag,
         inward::{self, Inward, Read, Request},
-        outward::{Outward, Said, send},
+        outward::{Outward, send},
     },
     wire::{
         options::Negotiated,
@@ -53,7 +53,7 @@ fn pass(track: &mut Track, segment: &Segment, request: &Request) -> Inward {
 
 fn sent(track: &mut Track, bits: u8, seq: u32, ack: u32, len: u32) -> Outward {
     let mut outward = Outward::NONE;
-    let said = Said { furthest: ack, tsval: 0 };
+    let said = Said { furthest: ack, ..Said::default() };
     let segment = segment(flags::ACK | bits, seq, ack, len as usize);
     send(track, &segment, len, &said, true, 5, &mut outward);
     outward
@@ -75,7 +75,9 @@ fn answered() -> (Track, Segment) {
     let mut track = served();
     let asks = segment(flags::ACK, CLIENT.wrapping_add(100), KERNEL + 50, 200);
     assert_eq!(inward::peek(&track, &asks), Read::Preflight);
-    assert!(inward::answer(&mut track, &asks, 250));
+    let mut written = Inward::NONE;
+    inward::answer_fields(&track, &asks, &Said::default(), &mut written);
+    assert!(inward::answer(&mut track, &asks, 250, &written));
     (track, asks)
 }
 

@@ -18,9 +18,9 @@ use cors_common::{
     },
     trace::{Budget, Event, RING},
     track::{
-        Track,
+        Said, Track,
         inward::{Inward, Request},
-        outward::{Outward, Said},
+        outward::Outward,
         sack,
         table::ENTRIES,
     },

@@ -125,7 +125,7 @@ fn begin(scratch: &Scratch, state: &State, mask: u32) -> Result<Exit, Exit> {
 fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
     let Scratch { segment, sacks, said, zero, .. } = scratch;
     said.furthest = segment.ack;
-    said.tsval = 0;
+    said.is_stamped = false;
     sacks.found.sack_at = 0;
     sacks.found.timestamps_at = 0;
     sacks.found.mptcp = 0;
@@ -139,8 +139,11 @@ fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
         if sacks_find(sacks, len as u32) != 0 {
             said.furthest = sacks_furthest(sacks, segment.ack);
         }
-        if sacks.found.timestamps_at != 0 {
-            said.tsval = sack::number(&sacks.bytes, sacks.found.timestamps_at);
+        let at = sacks.found.timestamps_at;
+        if at != 0 {
+            said.is_stamped = true;
+            said.tsval = sack::number(&sacks.bytes, at);
+            said.tsecr = sack::number(&sacks.bytes, at + 4);
         }
     }
     done(Ok(()))

@@ -12,8 +12,9 @@ use cors_common::{
     tcp::verdict::{Ask, Change},
     trace,
     track::{
-        Track,
+        Track, flag,
         inward::{self, PACKET_MAX, Read, Request},
+        sack,
     },
     wire::options::OPTIONS_MAX,
 };
@@ -57,7 +58,7 @@ pub(crate) fn edge(
             };
         }
         GONE => {
-            reset(scratch, track);
+            result(reset(scratch, track))?;
             return result(transmit(ctx, scratch, state)).map(|()| Exit::TrackedReset);
         }
         _ => {}
@@ -123,7 +124,13 @@ fn consider(
             if scratch.answer.close || !inward::fits(track, &scratch.segment, scratch.answer.len) {
                 return PASS;
             }
-            inward::answer_fields(track, &scratch.segment, &mut scratch.inward);
+            if track.is(flag::STAMPED) && stamps(ctx, scratch) == 0 {
+                return PASS;
+            }
+            if !inward::is_current(track, &scratch.said) {
+                return PASS;
+            }
+            inward::answer_fields(track, &scratch.segment, &scratch.said, &mut scratch.inward);
             prepare(scratch);
             ANSWER
         }
@@ -199,6 +206,9 @@ fn prepare(scratch: &mut Scratch) {
     verdict.tcp.ack = inward.tcp.ack;
     verdict.tcp.flags = inward.tcp.flags;
     verdict.tcp.window = inward.tcp.window;
+    verdict.tcp.options[0] = inward.tcp.options[0];
+    verdict.tcp.options[1] = inward.tcp.options[1];
+    verdict.tcp.options[2] = inward.tcp.options[2];
     verdict.tcp.option_words = inward.tcp.option_words;
     verdict.body = true;
 }
@@ -209,17 +219,22 @@ fn take_out(scratch: &Scratch, track: &mut Track) -> Done {
     if let Err(unlocked) = table::lock(track, &scratch.segment.tuple) {
         return done(Err(exit(unlocked)));
     }
-    let taken = inward::answer(track, &scratch.segment, scratch.answer.len);
+    let taken = inward::answer(track, &scratch.segment, scratch.answer.len, &scratch.inward);
     table::unlock(track);
     done(if taken { Ok(()) } else { Err(Exit::Overtaken) })
 }
 
 /// Ends a connection that cannot be saved.
-#[inline(always)]
-fn reset(scratch: &mut Scratch, track: &mut Track) {
-    inward::reset_fields(track, &mut scratch.inward);
+#[inline(never)]
+fn reset(scratch: &mut Scratch, track: &mut Track) -> Done {
+    if let Err(unlocked) = table::lock(track, &scratch.segment.tuple) {
+        return done(Err(exit(unlocked)));
+    }
+    let is_reset = inward::reset(track, &scratch.segment, &mut scratch.inward);
+    table::unlock(track);
     prepare(scratch);
     scratch.verdict.body = false;
+    done(if is_reset { Ok(()) } else { Err(Exit::Overtaken) })
 }
 
 /// Decides with the lock.
@@ -248,27 +263,57 @@ const fn exit(unlocked: Unlocked) -> Exit {
     }
 }
 
-/// Writes the numbers that the kernel counts by, where they are others.
-#[inline(never)]
-fn rewrite(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
-    let Scratch { segment, inward, sacks, zero, .. } = scratch;
-    if segment.seq == inward.seq && segment.ack == inward.ack {
-        return done(Ok(()));
-    }
-    let mut change = Sum::ZERO;
+/// Looks for what the options say; false where the packet ends before they do.
+#[inline(always)]
+fn find_options(ctx: &XdpContext, scratch: &mut Scratch) -> bool {
+    let Scratch { segment, sacks, zero, .. } = scratch;
+    sacks.found.sack_at = 0;
+    sacks.found.timestamps_at = 0;
     if let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX) {
         zero.fill(&mut sacks.bytes);
         let (at, to) = (segment.options_at() as u32, sacks.bytes.as_mut_ptr());
         // SAFETY: the array has 64 bytes; the helper checks the packet's bounds.
         if unsafe { bpf_xdp_load_bytes(ctx.ctx, at, to.cast(), len as u32) } != 0 {
-            return done(Err(Exit::Truncated));
+            return false;
         }
-        if sacks_find(sacks, len as u32) != 0 {
-            change = sacks::sum(sacks_change(sacks, inward.sack_floor, inward.sack_by));
-            // SAFETY: as above; the helper only reads from the array.
-            if unsafe { bpf_xdp_store_bytes(ctx.ctx, at, to.cast(), len as u32) } != 0 {
-                return done(Err(Exit::Truncated));
-            }
+        sacks_find(sacks, len as u32);
+    }
+    true
+}
+
+/// What the segment's timestamps say goes to [`Scratch::said`]; 0 where it cannot be read.
+#[inline(never)]
+fn stamps(ctx: &XdpContext, scratch: &mut Scratch) -> u32 {
+    if !find_options(ctx, scratch) {
+        return 0;
+    }
+    let Scratch { sacks, said, .. } = scratch;
+    let at = sacks.found.timestamps_at;
+    said.is_stamped = at != 0;
+    said.tsval = sack::number(&sacks.bytes, at);
+    1
+}
+
+/// Writes the numbers that the kernel counts by, where they are others.
+#[inline(never)]
+fn rewrite(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
+    if scratch.segment.seq == scratch.inward.seq && scratch.segment.ack == scratch.inward.ack {
+        return done(Ok(()));
+    }
+    if !find_options(ctx, scratch) {
+        return done(Err(Exit::Truncated));
+    }
+    let Scratch { segment, inward, sacks, zero, .. } = scratch;
+    let mut change = Sum::ZERO;
+    if sacks.found.sack_at != 0
+        && let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX)
+    {
+        change = sacks::sum(sacks_change(sacks, inward.sack_floor, inward.sack_by));
+        let (at, from) = (segment.options_at() as u32, sacks.bytes.as_mut_ptr());
+        // SAFETY: the array has 64 bytes, of which the helper only reads; it checks the bounds of
+        // the packet.
+        if unsafe { bpf_xdp_store_bytes(ctx.ctx, at, from.cast(), len as u32) } != 0 {
+            return done(Err(Exit::Truncated));
         }
     }
     let at = ctx.data() + (segment.tcp_at & 0x7f);

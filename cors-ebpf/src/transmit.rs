@@ -46,7 +46,8 @@ fn try_transmit(
     };
     reply.write_headers(segment, &verdict.tcp, body_len, body_sum);
     let at = segment.ip_at;
-    let len = headers_len(segment.family, verdict.tcp.option_words) + body_len;
+    let option_words = verdict.tcp.option_words;
+    let len = headers_len(segment.family, option_words) + body_len;
     resize(ctx, scratch, at + len)?;
     swap_addresses(ctx)?;
     let len = scratch.zero.bounded(len, Reply::LEN_MAX).ok_or(Exit::Broken)?;
@@ -55,8 +56,8 @@ fn try_transmit(
     // does not exceed; the helper checks the bounds of the packet, and only reads from the reply.
     let stored = unsafe {
         let from = match scratch.segment.family {
-            Family::V4 => reply.add(Reply::start(Family::V4)),
-            Family::V6 => reply.add(Reply::start(Family::V6)),
+            Family::V4 => reply.add(Reply::start(Family::V4, option_words)),
+            Family::V6 => reply.add(Reply::start(Family::V6, option_words)),
         };
         bpf_xdp_store_bytes(ctx.ctx, at as u32, from.cast(), len as u32)
     };

@@ -181,7 +181,8 @@ mod tests {
         };
         let mut headers = reply::Reply::EMPTY;
         let len = headers.write_headers(&to, &tcp, TEXT.len(), Sum::of(TEXT));
-        let bytes = &bytemuck::bytes_of(&headers)[reply::Reply::start(Family::V4)..][..len];
+        let bytes = &bytemuck::bytes_of(&headers)
+            [reply::Reply::start(Family::V4, tcp.option_words)..][..len];
         let mut tcp: [u8; 20] = bytes[20..].try_into().expect("20 bytes");
         let segment = Segment { tuple, payload_len: TEXT.len(), ..to };
         assert_eq!(checksum(&segment, &tcp, Sum::of(TEXT)), Checksum::Full);

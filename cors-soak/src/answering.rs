@@ -113,7 +113,7 @@ impl Edge {
         out.extend_from_slice(&frame[..6]);
         out.extend_from_slice(&frame[12..segment.ip_at]);
         let bytes = bytemuck::bytes_of(&*self.reply);
-        let start = Reply::start(segment.family);
+        let start = Reply::start(segment.family, tcp.option_words);
         out.extend_from_slice(&bytes[start..start + headers + body_len]);
         out
     }

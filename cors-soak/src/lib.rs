@@ -46,6 +46,7 @@ pub mod run;
 pub mod script;
 pub mod server;
 pub mod setting;
+pub mod stamps;
 pub mod talk;
 pub mod tally;
 pub mod trace;

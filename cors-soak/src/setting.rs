@@ -155,7 +155,7 @@ fn habits(
         nagle: rng.permille(400),
         ack_delay: rng.pick(&[0, 10, 40]),
         keep_alive: if rng.permille(150) { rng.range(50, 5000) } else { 0 },
-        timestamps: rng.permille(300),
+        timestamps: rng.permille(600),
         reno: rng.permille(300),
         seed,
     }

@@ -13,6 +13,8 @@ pub struct Tally {
     pub allowed: u64,
     /// Those of them that the driver answered.
     pub answered: u64,
+    /// Those of them that were answered on connections with timestamps.
+    pub stamped: u64,
     /// Responses that clients have.
     pub responses: u64,
     /// Bytes that the server read.
@@ -34,6 +36,7 @@ impl Default for Tally {
             requests: 0,
             allowed: 0,
             answered: 0,
+            stamped: 0,
             responses: 0,
             received: 0,
             frames: 0,
@@ -51,6 +54,7 @@ impl Tally {
         self.requests += other.requests;
         self.allowed += other.allowed;
         self.answered += other.answered;
+        self.stamped += other.stamped;
         self.responses += other.responses;
         self.received += other.received;
         self.frames += other.frames;
@@ -66,7 +70,8 @@ impl Tally {
         let share = self.answered as f64 * 100.0 / (self.allowed as f64).max(1.0);
         let mut text = format!(
             "{} connections ({} cut short as foreseen), {} requests, {} responses\n\
-             {} allowed preflights, of which the driver answered {} ({share:.1} %)\n\
+             {} allowed preflights, of which the driver answered {} ({share:.1} %), {} of them with \
+             timestamps\n\
              {} frames at the interface, {} bytes read by the server, {} replayed hand-overs\n",
             self.connections,
             self.cut,
@@ -74,6 +79,7 @@ impl Tally {
             self.responses,
             self.allowed,
             self.answered,
+            self.stamped,
             self.frames,
             self.received,
             self.replays,

@@ -7,9 +7,9 @@ use cors_common::{
     head::{HEAD_MAX, Head, PREFLIGHT_MAX},
     policy::{self, Answer},
     track::{
-        flag,
+        Said, flag,
         inward::{self, Inward, Read, Request},
-        outward::{Outward, Said, Unread, send, unread},
+        outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
         sack,
     },
@@ -45,7 +45,7 @@ impl Edge {
                 let out = self.transmit(frame, segment, &inward.tcp, Some(&answer));
                 if out.len() <= frame.len() || !self.has_no_room() {
                     let track = &mut self.tracks.entries[place];
-                    if !inward::answer(track, segment, answer.len) {
+                    if !inward::answer(track, segment, answer.len, &inward) {
                         return Err(Exit::Overtaken);
                     }
                     return Ok((Exit::TrackedAnswered, Some(out)));
@@ -59,7 +59,9 @@ impl Edge {
                 return Ok((Exit::TrackedAgain, Some(out)));
             }
             Considered::Gone => {
-                inward::reset_fields(&mut self.tracks.entries[place], &mut inward);
+                if !inward::reset(&mut self.tracks.entries[place], segment, &mut inward) {
+                    return Err(Exit::Overtaken);
+                }
                 let out = self.transmit(frame, segment, &inward.tcp, None);
                 return Ok((Exit::TrackedReset, Some(out)));
             }
@@ -113,7 +115,11 @@ impl Edge {
                 let part = (0, segment.payload_len);
                 match self.read_request(frame, segment, part, answers, request) {
                     Ok(answer) if !answer.close && inward::fits(&track, segment, answer.len) => {
-                        inward::answer_fields(&track, segment, inward);
+                        let said = said(frame, segment);
+                        if !inward::is_current(&track, &said) {
+                            return Considered::Pass;
+                        }
+                        inward::answer_fields(&track, segment, &said, inward);
                         Considered::Answer(answer)
                     }
                     _ => Considered::Pass,
@@ -282,12 +288,14 @@ fn options(frame: &[u8], segment: &Segment) -> ([u8; sack::BUFFER], sack::Found)
 
 fn said(frame: &[u8], segment: &Segment) -> Said {
     let (bytes, found) = options(frame, segment);
-    let mut said = Said { furthest: segment.ack, tsval: 0 };
+    let mut said = Said { furthest: segment.ack, ..Said::default() };
     if found.sack_at != 0 {
         said.furthest = sack::furthest(&bytes, &found, segment.ack);
     }
     if found.timestamps_at != 0 {
+        said.is_stamped = true;
         said.tsval = sack::number(&bytes, found.timestamps_at);
+        said.tsecr = sack::number(&bytes, found.timestamps_at + 4);
     }
     said
 }

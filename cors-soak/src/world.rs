@@ -19,6 +19,7 @@ use crate::{
     packet::{CLIENT_MAC, Packet, SERVER_MAC, flag},
     rng::Rng,
     server::Conversation,
+    stamps::Stamps,
     talk::Talk,
     tally::Tally,
     trace::{Trace, show},
@@ -81,6 +82,7 @@ pub struct World {
     passed: Vec<Vec<u8>>,
     passed_at: Option<u64>,
     numbers: Vec<Numbers>,
+    stamps: Vec<Stamps>,
     failure: Option<(Option<Tuple>, String)>,
     pub(crate) trace: Trace,
     tally: Tally,
@@ -119,6 +121,7 @@ impl World {
             joins,
         } = parts;
         let numbers = vec![Numbers::default(); talks.len()];
+        let stamps = vec![Stamps::default(); talks.len()];
         Self {
             seed,
             now: 0,
@@ -139,6 +142,7 @@ impl World {
             passed: Vec::new(),
             passed_at: None,
             numbers,
+            stamps,
             failure: None,
             trace: Trace::default(),
             tally: Tally::default(),
@@ -216,9 +220,13 @@ impl World {
         self.schedule(at, Event::Up(frame));
     }
 
-    fn send_down(&mut self, frame: Vec<u8>) {
+    fn send_down(&mut self, packet: &Packet) {
+        let of = self.talk_of(&packet.tuple);
+        if let Some(Err(what)) = of.map(|talk| self.stamps[talk].host_sends(packet)) {
+            self.fail(Some(packet.tuple), what);
+        }
         let mut arrive = Vec::new();
-        self.down.carry(frame, self.now, &mut arrive);
+        self.down.carry(packet.frame(), self.now, &mut arrive);
         for (at, frame) in arrive {
             self.schedule(at, Event::Down(frame));
         }
@@ -239,7 +247,13 @@ impl World {
             Ingress::Drop => {}
             Ingress::Transmit(reply) => {
                 self.trace.note(self.now, tuple, || format!("  reply {:14} {}", "", show(&reply)));
-                self.send_down(reply);
+                match Packet::read(&reply) {
+                    Ok(reply) => {
+                        self.judge_echo(&copy, exit, &reply);
+                        self.send_down(&reply);
+                    }
+                    Err(what) => self.fail(tuple, format!("the driver sends {what}")),
+                }
             }
             Ingress::Pass(frame) => {
                 self.passed.push(frame);
@@ -325,7 +339,7 @@ impl World {
             match Packet::read(&frame) {
                 Ok(packet) => {
                     for piece in packet.split(len) {
-                        self.send_down(piece.frame());
+                        self.send_down(&piece);
                     }
                 }
                 Err(what) => self.fail(tuple, format!("behind the egress there is {what}")),
@@ -411,6 +425,11 @@ impl World {
             let ahead = packet.ack.wrapping_sub(sent);
             self.fail(Some(tuple), format!("acknowledges {ahead} bytes that were not sent"));
         }
+        if let Some(at) = self.talk_of(&tuple)
+            && !self.stamps[at].client_takes(&packet)
+        {
+            return;
+        }
         let now = self.now;
         let last = self
             .clients
@@ -461,9 +480,9 @@ impl World {
     }
 
     fn note_sent(&mut self, index: usize, frame: &[u8]) {
-        if let Ok(packet) = Packet::read(frame)
-            && !packet.has(flag::RST)
-        {
+        let Ok(packet) = Packet::read(frame) else { return };
+        self.stamps[index].client_sends(&packet);
+        if !packet.has(flag::RST) {
             let sent = &mut self.numbers[index].sent;
             let end = packet.end();
             if sent.is_none_or(|sent| end.wrapping_sub(sent).cast_signed() > 0) {
@@ -544,6 +563,16 @@ impl World {
             exchange.is_answered = true;
         }
         Ok(())
+    }
+
+    /// An answer echoes the timestamp of its request.
+    fn judge_echo(&mut self, frame: &[u8], exit: Exit, reply: &Packet) {
+        let asked = Packet::read(frame).ok().and_then(|packet| packet.timestamps());
+        let (asked, echo) = (asked.map(|stamps| stamps.0), reply.timestamps().map(|s| s.1));
+        if exit == Exit::TrackedAnswered && asked != echo {
+            self.fail(Some(reply.tuple), format!("echoes {echo:?}, and not {asked:?}"));
+        }
+        self.tally.stamped += u64::from(exit == Exit::TrackedAnswered && echo.is_some());
     }
 
     fn judge_the_end(&mut self) {

@@ -3,7 +3,7 @@
 //! Twice for each segment: [`peek`] says without the lock what has to be read of the payload, then
 //! [`pass`] or [`answer`] decides with the lock, on what is true by then.
 
-use super::{Track, flag, is_before};
+use super::{Said, Track, flag, is_before};
 use crate::{
     exit::Exit,
     head::{
@@ -11,7 +11,7 @@ use crate::{
         frame::{METHOD_HEAD, METHOD_OPTIONS},
     },
     wire::{
-        options::Negotiated,
+        options::{Negotiated, TIMESTAMPS_WORDS, timestamps_option},
         reply::TcpFields,
         segment::{Segment, flags},
     },
@@ -78,6 +78,8 @@ pub struct Inward {
     pub sack_floor: u32,
     /// What is sent in its place, where the exit's action is to transmit.
     pub tcp: TcpFields,
+    /// Of that the TSval and the TSecr, where the connection has timestamps.
+    pub stamps: [u32; 2],
 }
 
 impl Inward {
@@ -89,6 +91,7 @@ impl Inward {
         sack_by: 0,
         sack_floor: 0,
         tcp: TcpFields { seq: 0, ack: 0, flags: 0, window: 0, options: [0; 3], option_words: 0 },
+        stamps: [0; 2],
     };
 }
 
@@ -132,8 +135,6 @@ fn is_quiet(track: &Track, segment: &Segment) -> bool {
     let closing = flag::CLIENT_FIN | flag::SERVER_FIN | flag::RESET;
     !track.is(flag::OPAQUE | closing)
         && track.is(flag::HEARD)
-        // An answer would have to carry timestamps, too (RFC 7323 §3.2).
-        && track.tsval == 0
         && segment.flags & flags::KIND == flags::ACK
         // Here the next request starts, and nothing behind it was seen yet.
         && segment.seq == track.next_in
@@ -146,13 +147,21 @@ fn is_quiet(track: &Track, segment: &Segment) -> bool {
         && segment.ack == track.snd_nxt.wrapping_add(track.shift_out)
 }
 
-/// Takes the request out of the connection and puts the answer in, of `reply_len` bytes; false
-/// where that is not possible any more. To be asked with the lock, when the reply is ready to
-/// leave.
+/// Takes the request out of the connection and puts the answer in, of `reply_len` bytes and with the
+/// header that is `written`; false where that is not possible any more. To be asked with the lock,
+/// when the reply is ready to leave.
 #[inline(always)]
-pub fn answer(track: &mut Track, segment: &Segment, reply_len: usize) -> bool {
+pub fn answer(track: &mut Track, segment: &Segment, reply_len: usize, written: &Inward) -> bool {
     if !track.is(flag::ALIVE) || !is_quiet(track, segment) {
         return false;
+    }
+    if track.is(flag::STAMPED) {
+        let [tsval, tsecr] = written.stamps;
+        // If the kernel has sent something since, the client may take the answer for an old one.
+        if written.tcp.option_words == 0 || tsval != track.tsval || track.is_old(tsecr) {
+            return false;
+        }
+        track.ts_recent = tsecr;
     }
     let len = segment.payload_len as u32;
     track.base_in = segment.seq.wrapping_add(len);
@@ -168,33 +177,55 @@ pub fn answer(track: &mut Track, segment: &Segment, reply_len: usize) -> bool {
 }
 
 /// The header of the segment that carries the answer to a request which is about to be taken out.
+/// `said` is what its segment says, and is only looked at where the connection has timestamps.
 #[inline(always)]
-pub fn answer_fields(track: &Track, segment: &Segment, out: &mut Inward) {
+pub fn answer_fields(track: &Track, segment: &Segment, said: &Said, out: &mut Inward) {
     let ack = segment.seq.wrapping_add(segment.payload_len as u32);
-    fields(track, flags::ACK | flags::PSH, segment.ack, ack, out);
+    fields(track, flags::ACK | flags::PSH, segment.ack, ack, said.tsval, out);
 }
 
-/// The same for one that was answered before.
+/// The same for one that was answered before. It echoes what the first answer did: a copy of what is
+/// acknowledged does not change TS.Recent (RFC 7323 §4.3).
 #[inline(always)]
 pub fn again_fields(track: &Track, out: &mut Inward) {
-    fields(track, flags::ACK | flags::PSH, track.reply_seq(), track.base_in, out);
+    let (seq, ack) = (track.reply_seq(), track.base_in);
+    fields(track, flags::ACK | flags::PSH, seq, ack, track.ts_recent, out);
 }
 
-/// A reset, to a client whose request was taken out and has no such answer any more.
+/// Resets the connection of a client whose request was taken out and has no such answer any more;
+/// false where the client has got it meanwhile. To be asked with the lock.
 #[inline(always)]
-pub fn reset_fields(track: &mut Track, out: &mut Inward) {
+pub fn reset(track: &mut Track, segment: &Segment, out: &mut Inward) -> bool {
+    if !is_again(track, segment) {
+        return false;
+    }
     track.flags |= flag::OPAQUE | flag::RESET;
     out.exit = Exit::TrackedReset;
-    fields(track, flags::ACK | flags::RST, track.reply_seq(), track.base_in, out);
+    let (seq, ack) = (track.reply_seq(), track.base_in);
+    fields(track, flags::ACK | flags::RST, seq, ack, track.ts_recent, out);
+    true
 }
 
 #[inline(always)]
-fn fields(track: &Track, bits: u8, seq: u32, ack: u32, out: &mut Inward) {
+fn fields(track: &Track, bits: u8, seq: u32, ack: u32, tsecr: u32, out: &mut Inward) {
     out.tcp.flags = bits;
     out.tcp.seq = seq;
     out.tcp.ack = ack;
     out.tcp.window = track.window;
     out.tcp.option_words = 0;
+    if track.is(flag::STAMPED) {
+        let tsval = track.tsval;
+        out.stamps = [tsval, tsecr];
+        out.tcp.options = timestamps_option(tsval, tsecr);
+        out.tcp.option_words = TIMESTAMPS_WORDS;
+    }
+}
+
+/// Whether the timestamps of a segment are as they must be where the connection has any: they are
+/// there (RFC 7323 §3.2), and not older than those before them (§5.3).
+#[inline(always)]
+pub const fn is_current(track: &Track, said: &Said) -> bool {
+    !track.is(flag::STAMPED) || (said.is_stamped && !track.is_old(said.tsval))
 }
 
 /// Whether an answer of `reply_len` bytes fits what the client takes now.
@@ -202,7 +233,9 @@ fn fields(track: &Track, bits: u8, seq: u32, ack: u32, out: &mut Inward) {
 pub fn fits(track: &Track, segment: &Segment, reply_len: usize) -> bool {
     let kept = Negotiated(track.kept);
     let window = usize::from(segment.window) << kept.window_scale().unwrap_or(0);
-    reply_len <= kept.mss() as usize && reply_len <= window
+    // A segment size counts options (RFC 6691 §2).
+    let options = if track.is(flag::STAMPED) { TIMESTAMPS_WORDS * 4 } else { 0 };
+    reply_len + options <= kept.mss() as usize && reply_len <= window
 }
 
 /// Decides on a segment that is not answered.
@@ -299,7 +332,8 @@ fn without_answer(track: &Track, segment: &Segment, out: &mut Inward) {
     // would send it again and again, and never come to the request.
     if segment.payload_len != 0 && is_before(segment.seq, track.request_seq()) {
         out.exit = Exit::TrackedAck;
-        fields(track, flags::ACK, track.reply_seq(), track.request_seq(), out);
+        let (seq, ack) = (track.reply_seq(), track.request_seq());
+        fields(track, flags::ACK, seq, ack, track.ts_recent, out);
     }
 }
 

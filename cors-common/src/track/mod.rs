@@ -33,7 +33,7 @@ use crate::wire::{options::Negotiated, segment::Tuple};
 
 /// Changes whenever an entry means something else than before, so that a build which knows others
 /// does not go on with them.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Bits of [`Track::flags`].
 pub mod flag {
@@ -51,6 +51,8 @@ pub mod flag {
     pub const HEAD: u32 = 0x20;
     /// The kernel has sent something: it has a socket.
     pub const HEARD: u32 = 0x40;
+    /// The handshake has agreed on timestamps.
+    pub const STAMPED: u32 = 0x80;
     /// The kernel, or the client, has reset the connection.
     pub const RESET: u32 = 0x100;
     /// It was handed over. Until the kernel is heard of, it may have refused that.
@@ -97,7 +99,7 @@ pub struct Track {
     pub parsed: u32,
     /// Where in a response that is, see [`response`].
     pub stage: u32,
-    /// The last TSval that the kernel sent.
+    /// Where there are timestamps (RFC 7323), the last TSval that the kernel sent.
     pub tsval: u32,
     /// Bytes until that stage is over.
     pub left: u64,
@@ -112,8 +114,10 @@ pub struct Track {
     pub kept: u8,
     /// Zero.
     pub pad: u8,
+    /// TS.Recent, as the kernel has echoed it, or of the last request that was taken out.
+    pub ts_recent: u32,
     /// Zero.
-    pub pad2: u64,
+    pub pad2: u32,
 }
 
 const _: () = assert!(size_of::<Track>() == 128);
@@ -144,6 +148,7 @@ impl Track {
         window: 0,
         kept: 0,
         pad: 0,
+        ts_recent: 0,
         pad2: 0,
     };
 
@@ -172,6 +177,7 @@ impl Track {
         self.window = 0;
         self.kept = kept.0;
         self.tsval = 0;
+        self.ts_recent = 0;
     }
 
     /// Whether any of these flags is set.
@@ -203,6 +209,12 @@ impl Track {
         }
     }
 
+    /// Whether a segment with this TSval is an old one (RFC 7323 §5.3, PAWS).
+    #[inline(always)]
+    pub const fn is_old(&self, tsval: u32) -> bool {
+        is_before(tsval, self.ts_recent)
+    }
+
     /// Client's number of the first byte of the last request that was taken out.
     #[inline(always)]
     pub const fn request_seq(&self) -> u32 {
@@ -222,7 +234,22 @@ impl Track {
     }
 }
 
-/// Whether a sequence number comes before another (RFC 9293 §3.4).
+/// What a segment says beside its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Said {
+    /// Of the kernel's, the furthest edge of its selective acknowledgements, as it counts; its
+    /// acknowledgement where there is none.
+    pub furthest: u32,
+    /// It has timestamps.
+    pub is_stamped: bool,
+    /// Its TSval.
+    pub tsval: u32,
+    /// Its TSecr.
+    pub tsecr: u32,
+}
+
+/// Whether a sequence number comes before another (RFC 9293 §3.4), or a timestamp (RFC 7323 §5.2).
 #[inline(always)]
 pub const fn is_before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() < 0

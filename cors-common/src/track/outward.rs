@@ -1,6 +1,6 @@
 //! The decision on a segment of the kernel on its way to the client of a tracked connection.
 
-use super::{Track, flag, is_before, response, response::Payload};
+use super::{Said, Track, flag, is_before, response, response::Payload};
 use crate::{
     exit::Exit,
     wire::segment::{Segment, flags},
@@ -25,17 +25,6 @@ pub struct Outward {
 impl Outward {
     /// To start from.
     pub const NONE: Self = Self { exit: Exit::Internal, seq: 0, ack: 0, sack_by: 0, sack_floor: 0 };
-}
-
-/// What a segment says beside its numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Said {
-    /// The furthest edge of its selective acknowledgements, as the kernel counts; its
-    /// acknowledgement where there is none.
-    pub furthest: u32,
-    /// Its TSval; 0: it has no timestamps.
-    pub tsval: u32,
 }
 
 /// Follows the responses in a segment's payload of `len` bytes; false where nobody can tell where
@@ -129,8 +118,14 @@ pub fn send(
         }
     }
     track.window = segment.window;
-    if said.tsval != 0 {
+    if said.is_stamped {
+        track.flags |= flag::STAMPED;
         track.tsval = said.tsval;
+        // The kernel knows nothing of a request that was taken out, and the client's next segment
+        // tells it of a later time.
+        if !track.is(flag::UNACKED) {
+            track.ts_recent = said.tsecr;
+        }
     }
     if !is_readable {
         out.exit = Exit::OutOpaque;

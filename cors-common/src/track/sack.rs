@@ -3,7 +3,7 @@
 use crate::{
     checksum::Sum,
     swar,
-    wire::options::{END, NOP},
+    wire::options::{END, NOP, TIMESTAMPS},
     zero::Zero,
 };
 
@@ -12,7 +12,6 @@ pub const BUFFER: usize = 64;
 const MASK: usize = BUFFER - 1;
 
 const SACK: u8 = 5;
-const TIMESTAMPS: u8 = 8;
 /// Multipath TCP (RFC 8684 §9).
 const MPTCP: u8 = 30;
 

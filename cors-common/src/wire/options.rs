@@ -2,6 +2,7 @@
 //!
 //! Tier 1 stores nothing for a handshake, so all that the kernel must know at hand-over travels in
 //! the low byte of the cookie. Timestamps are never offered: nothing then depends on two clocks.
+//! Where the kernel has made the handshake, they may be on, and what the driver sends carries them.
 
 use crate::{exit::Exit, zero::Zero};
 
@@ -20,6 +21,7 @@ pub(crate) const NOP: u8 = 1;
 const MSS: u8 = 2;
 const WSCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
+pub(crate) const TIMESTAMPS: u8 = 8;
 const FAST_OPEN: u8 = 34;
 
 /// RFC 7323 §2.3: a larger shift is used as 14.
@@ -279,6 +281,16 @@ pub const fn syn_ack_options(negotiated: Negotiated, mss: u16) -> ([u32; 3], usi
         (false, true) => ([mss, scale, 0], 2),
         (false, false) => ([mss, 0, 0], 1),
     }
+}
+
+/// How many words [`timestamps_option`] has.
+pub const TIMESTAMPS_WORDS: usize = 3;
+
+/// The timestamps of a segment (RFC 7323 §3.2) as words in the order of memory, padded as appendix
+/// A has it.
+#[inline(always)]
+pub const fn timestamps_option(tsval: u32, tsecr: u32) -> [u32; TIMESTAMPS_WORDS] {
+    [u32::from_ne_bytes([NOP, NOP, TIMESTAMPS, 10]), tsval.to_be(), tsecr.to_be()]
 }
 
 #[cfg(test)]

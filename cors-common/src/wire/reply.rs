@@ -30,15 +30,17 @@ pub struct TcpFields {
     pub option_words: usize,
 }
 
-/// The longest headers: IPv6, TCP and 12 bytes of options.
-pub const HEADERS_MAX: usize = IPV6_LEN + TCP_LEN + 12;
+/// The most words of options that a reply has.
+const OPTIONS: usize = 3;
+/// The most words of all headers, IPv6's being the longer one.
+const HEADERS: usize = FIXED + OPTIONS;
+/// The same without options.
+const FIXED: usize = TCP_AT + TCP_LEN / 4;
+/// Where the TCP header starts among those. The IP header ends there, whichever it is.
+const TCP_AT: usize = IPV6_LEN / 4;
 
-/// Where the TCP header is in a [`Reply`], in words. The IP header ends there, whichever it is.
-const TCP_AT: usize = (IPV6_LEN + PAD) / 4;
-/// What brings the payload to a multiple of 8.
-const PAD: usize = 12;
-/// Words in front of TCP options or payload.
-const HEADERS: usize = TCP_AT + TCP_LEN / 4;
+/// The longest headers in bytes.
+pub const HEADERS_MAX: usize = HEADERS * 4;
 
 /// Payloads are written at masked offsets, so that the verifier can see that they are inside.
 const BODY_MASK: usize = 2047;
@@ -47,8 +49,8 @@ const BODY: usize = BODY_MASK + 1 + 8;
 
 /// A reply as it leaves, from the IP header on, written where it lies.
 ///
-/// The TCP header is always at the same place, with the IP header in front of it and the options or
-/// the payload behind; a reply that has both does not exist.
+/// The payload is always at the same place. In front of it are the options, then the TCP header, and
+/// then the IP header, so where a reply starts depends on how many options it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(8))]
 pub struct Reply {
@@ -72,17 +74,24 @@ const fn ip_len(family: Family) -> usize {
     }
 }
 
+/// Where headers with so many words of options start if the IP header is the longer one, in words.
+/// Masked, as payloads are.
+#[inline(always)]
+const fn first(option_words: usize) -> usize {
+    OPTIONS - (option_words & OPTIONS)
+}
+
 impl Reply {
     /// Nothing written yet.
     pub const EMPTY: Self = Self { headers: [0; HEADERS], body: [0; BODY] };
 
-    /// The longest reply from its IP header on, in bytes.
-    pub const LEN_MAX: usize = IPV6_LEN + TCP_LEN + BODY_MASK;
+    /// So many bytes there are from wherever the IP header starts.
+    pub const LEN_MAX: usize = IPV4_LEN + TCP_LEN + BODY;
 
     /// Where the IP header starts in this struct, in bytes.
     #[inline(always)]
-    pub const fn start(family: Family) -> usize {
-        TCP_AT * 4 - ip_len(family)
+    pub const fn start(family: Family, option_words: usize) -> usize {
+        first(option_words) * 4 + IPV6_LEN - ip_len(family)
     }
 
     /// Writes eight bytes of the payload from `at`, masked.
@@ -111,7 +120,9 @@ impl Reply {
         const V6: usize = TCP_AT - IPV6_LEN / 4;
         let tcp_len = TCP_LEN + tcp.option_words * 4 + payload_len;
         let (client, server) = (&to.tuple.client.0, &to.tuple.server.0);
-        let headers = &mut self.headers;
+        let Some(headers) = self.headers[first(tcp.option_words)..].first_chunk_mut() else {
+            return 0;
+        };
         match to.family {
             Family::V4 => {
                 let ip = [
@@ -144,54 +155,59 @@ impl Reply {
                 headers[V6 + 9] = client[3];
             }
         }
-        self.write_tcp(to, tcp, tcp_len, payload);
+        write_tcp(headers, to, tcp, tcp_len, payload);
+        let [.., a, b, c] = &mut self.headers;
+        let options = tcp.options;
+        match tcp.option_words {
+            0 => {}
+            1 => *c = options[0],
+            2 => (*b, *c) = (options[0], options[1]),
+            _ => (*a, *b, *c) = (options[0], options[1], options[2]),
+        }
         headers_len(to.family, tcp.option_words)
     }
+}
 
-    /// The TCP header, and its options in the place of a payload.
-    #[inline(always)]
-    fn write_tcp(&mut self, to: &Segment, tcp: &TcpFields, tcp_len: usize, payload: Sum) {
-        let [sp0, sp1] = to.tuple.server_port.to_ne_bytes();
-        let [cp0, cp1] = to.tuple.client_port.to_ne_bytes();
-        let offset = ((TCP_LEN / 4 + tcp.option_words) << 4) as u8;
-        let words = [
-            u32::from_ne_bytes([sp0, sp1, cp0, cp1]),
-            tcp.seq.to_be(),
-            tcp.ack.to_be(),
-            be([offset, tcp.flags], tcp.window),
-            0,
-        ];
-        // The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1): addresses, length, protocol. The
-        // mapped prefix of an IPv4 address sums up to 0xffff, which is zero.
-        let mut sum = payload.add(Sum::folded(u32::from_ne_bytes([
-            0,
-            6,
-            (tcp_len >> 8) as u8,
-            tcp_len as u8,
-        ])));
-        for i in 0..4 {
-            sum = sum.add(Sum::folded(to.tuple.client.0[i])).add(Sum::folded(to.tuple.server.0[i]));
-        }
-        for word in words {
-            sum = sum.add(Sum::folded(word));
-        }
-        if tcp.option_words != 0 {
-            for option in tcp.options {
-                sum = sum.add(Sum::folded(option));
-            }
-        }
-        let headers = &mut self.headers;
-        headers[TCP_AT] = words[0];
-        headers[TCP_AT + 1] = words[1];
-        headers[TCP_AT + 2] = words[2];
-        headers[TCP_AT + 3] = words[3];
-        let [c0, c1] = sum.finish().to_ne_bytes();
-        headers[TCP_AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
-        if tcp.option_words != 0 {
-            self.put(0, u64::from(tcp.options[1]) << 32 | u64::from(tcp.options[0]));
-            self.put(8, u64::from(tcp.options[2]));
+/// The TCP header without its options, which its checksum covers.
+#[inline(always)]
+fn write_tcp(
+    headers: &mut [u32; FIXED],
+    to: &Segment,
+    tcp: &TcpFields,
+    tcp_len: usize,
+    payload: Sum,
+) {
+    let [sp0, sp1] = to.tuple.server_port.to_ne_bytes();
+    let [cp0, cp1] = to.tuple.client_port.to_ne_bytes();
+    let offset = ((TCP_LEN / 4 + tcp.option_words) << 4) as u8;
+    let words = [
+        u32::from_ne_bytes([sp0, sp1, cp0, cp1]),
+        tcp.seq.to_be(),
+        tcp.ack.to_be(),
+        be([offset, tcp.flags], tcp.window),
+        0,
+    ];
+    // The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1): addresses, length, protocol. The
+    // mapped prefix of an IPv4 address sums up to 0xffff, which is zero.
+    let mut sum =
+        payload.add(Sum::folded(u32::from_ne_bytes([0, 6, (tcp_len >> 8) as u8, tcp_len as u8])));
+    for i in 0..4 {
+        sum = sum.add(Sum::folded(to.tuple.client.0[i])).add(Sum::folded(to.tuple.server.0[i]));
+    }
+    for word in words {
+        sum = sum.add(Sum::folded(word));
+    }
+    if tcp.option_words != 0 {
+        for option in tcp.options {
+            sum = sum.add(Sum::folded(option));
         }
     }
+    headers[TCP_AT] = words[0];
+    headers[TCP_AT + 1] = words[1];
+    headers[TCP_AT + 2] = words[2];
+    headers[TCP_AT + 3] = words[3];
+    let [c0, c1] = sum.finish().to_ne_bytes();
+    headers[TCP_AT + 4] = u32::from_ne_bytes([c0, c1, 0, 0]);
 }
 
 /// Two bytes and a number in network order, as a word in the order of memory.
@@ -244,22 +260,30 @@ mod tests {
         }
     }
 
+    /// Four bytes for each option word: the number that it has, from one on.
     fn bytes(family: Family, option_words: usize, payload: &[u8]) -> Vec<u8> {
+        let mut options = [0; 3];
+        for (option, number) in options.iter_mut().zip(1..=option_words) {
+            *option = u32::from_ne_bytes([number as u8; 4]);
+        }
         let tcp = TcpFields {
             seq: 0x0102_0304,
             ack: 0x0506_0708,
             flags: flags::ACK | flags::PSH,
             window: 512,
-            options: [u32::from_ne_bytes([2, 4, 5, 0xb4]), 0, 0],
+            options,
             option_words,
         };
-        let tcp =
-            TcpFields { options: if option_words == 0 { [0; 3] } else { tcp.options }, ..tcp };
         let mut reply = Reply::EMPTY;
+        for (at, word) in payload.chunks(8).enumerate() {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            reply.put(at * 8, u64::from_le_bytes(bytes));
+        }
         let len = reply.write_headers(&segment(family), &tcp, payload.len(), Sum::of(payload));
-        let mut out = Vec::from(&bytemuck::bytes_of(&reply)[Reply::start(family)..][..len]);
-        out.extend_from_slice(payload);
-        out
+        assert_eq!(len, headers_len(family, option_words));
+        let start = Reply::start(family, option_words);
+        bytemuck::bytes_of(&reply)[start..][..len + payload.len()].to_vec()
     }
 
     #[test]
@@ -269,14 +293,29 @@ mod tests {
         assert_eq!(packet[12..20], [10, 0, 0, 1, 10, 0, 0, 2]);
         assert_eq!(Sum::of(&packet[..20]).fold(), 0xffff, "header checksum");
         assert_eq!(packet[20..36], [0, 80, 0x9c, 0x40, 1, 2, 3, 4, 5, 6, 7, 8, 0x60, 0x18, 2, 0]);
-        assert_eq!(packet[38..], [0, 0, 2, 4, 5, 0xb4]);
+        assert_eq!(packet[38..], [0, 0, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn options_are_between_header_and_payload() {
+        for family in [Family::V4, Family::V6] {
+            for option_words in 0..=3 {
+                let packet = bytes(family, option_words, b"payload");
+                let tcp = &packet[if family == Family::V4 { 20 } else { 40 }..];
+                assert_eq!(usize::from(tcp[12] >> 4), 5 + option_words);
+                let options = [[1; 4], [2; 4], [3; 4]].concat();
+                assert_eq!(tcp[20..20 + option_words * 4], options[..option_words * 4]);
+                assert_eq!(&tcp[20 + option_words * 4..], b"payload");
+            }
+        }
     }
 
     #[test]
     fn tcp_checksums_hold_for_odd_and_even_payloads() {
         for family in [Family::V4, Family::V6] {
-            for payload in [&b""[..], b"x", b"xy", b"an odd payload!", b"an even payload."] {
-                let packet = bytes(family, 0, payload);
+            let payloads = [&b""[..], b"x", b"xy", b"an odd payload!", b"an even payload."];
+            for (payload, option_words) in payloads.into_iter().flat_map(|p| [(p, 0), (p, 3)]) {
+                let packet = bytes(family, option_words, payload);
                 let (ip, addresses) = if family == Family::V4 { (20, 12..20) } else { (40, 8..40) };
                 let mut pseudo = Vec::from(&packet[addresses]);
                 pseudo.extend([0, 6]);

@@ -141,8 +141,8 @@ fn try_transmit(
     // helper checks the packet's bounds.
     unsafe {
         let headers = match family {
-            Family::V4 => headers.add(Reply::start(Family::V4)),
-            Family::V6 => headers.add(Reply::start(Family::V6)),
+            Family::V4 => headers.add(Reply::start(Family::V4, option_words)),
+            Family::V6 => headers.add(Reply::start(Family::V6, option_words)),
         };
         let link = config.link.as_ptr().cast_mut().cast();
         if bpf_xdp_store_bytes(ctx.ctx, 0, link, ETH_LEN as u32) != 0
