@@ -159,8 +159,13 @@ fn on_flow<E: Env>(segment: &Segment, flow: &Flow, env: &mut E, out: &mut Verdic
         && (flow.phase == phase::OPEN || flow.phase == phase::FIN_SENT)
         && segment.payload_len >= flow.request_len as usize;
     if !again {
-        // One byte before the next: a keep-alive probe with its byte (RFC 9293 §3.8.4).
-        if segment.payload_len == 1 && segment.seq == flow.rcv_nxt.wrapping_sub(1) {
+        // One byte before the next: a keep-alive probe with its byte (RFC 9293 §3.8.4). Of a client
+        // that has not got the answer it is the end of the request, and to acknowledge that would
+        // keep the client from asking again.
+        if segment.payload_len == 1
+            && segment.seq == flow.rcv_nxt.wrapping_sub(1)
+            && segment.ack == flow.snd_nxt
+        {
             return probe(flow, out);
         }
         // A piece of the last request would be reset at the number that a client waits at which

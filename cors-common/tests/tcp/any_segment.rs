@@ -12,6 +12,7 @@ use cors_common::{
     },
     wire::{
         options::Negotiated,
+        reply::TcpFields,
         segment::{Family, Segment, flags},
     },
 };
@@ -209,7 +210,12 @@ proptest! {
         prop_assert_eq!((used.exit, used.ask, used.change), (fresh.exit, fresh.ask, fresh.change));
         prop_assert_eq!(used.body, fresh.body);
         if fresh.exit.action() == Action::Transmit {
-            prop_assert_eq!(used.tcp, fresh.tcp);
+            // Nobody looks at options that are none.
+            let read = |tcp: TcpFields| match tcp.option_words {
+                0 => TcpFields { options: [0; 3], ..tcp },
+                _ => tcp,
+            };
+            prop_assert_eq!(read(used.tcp), read(fresh.tcp));
         }
         if fresh.change == Change::Put {
             prop_assert_eq!(used.flow, fresh.flow);

@@ -35,6 +35,20 @@ fn a_probe_of_an_open_connection_is_acknowledged() {
     }
 }
 
+/// Acknowledged, the client would never send the whole request again, and never get the answer.
+#[test]
+fn the_end_of_a_request_is_no_probe() {
+    for family in FAMILIES {
+        let mut client = Client::open(family);
+        let before = client.edge.flow;
+        for behind in [1, before.expect("an entry").reply_len.into()] {
+            let end = client.at(flags::ACK, BEFORE, 0u32.wrapping_sub(behind), 1);
+            assert_exit(&client.edge.give(&end), Exit::Stale, Action::Drop);
+            assert_eq!(client.edge.flow, before);
+        }
+    }
+}
+
 /// A byte that starts like nothing must not make the connection leave.
 #[test]
 fn the_byte_of_a_probe_is_not_read() {
