@@ -18,6 +18,7 @@ use cors_common::{
         verdict::{Ask, Change},
     },
     trace,
+    track::offer::Offer,
     wire::segment::{Segment, flags},
 };
 
@@ -26,7 +27,7 @@ use crate::{
     exit,
     frame::{Packet as _, XdpFrame},
     global,
-    maps::{CHANGES, FLOWS, PROTECTED, SCRATCH, Scratch, TALLIES},
+    maps::{CHANGES, FLOWS, OFFERS, PROTECTED, SCRATCH, Scratch, TALLIES},
     stage::{Done, done, result},
     table,
     trace::tell,
@@ -112,9 +113,18 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
             Err(failed) => return Err(failed),
         }
     }
-    if is_syn && matches!(scratch.verdict.exit, Exit::SynAck) {
-        table::forget(&scratch.segment.tuple, env::track_mask(state));
-        env::forget(&scratch.segment.tuple);
+    if is_syn {
+        match scratch.verdict.exit {
+            Exit::SynAck => {
+                table::forget(&scratch.segment.tuple, env::track_mask(state));
+                env::forget(&scratch.segment.tuple);
+            }
+            Exit::SynMptcp | Exit::SynSocket => {
+                env::forget(&scratch.segment.tuple);
+                offered(scratch);
+            }
+            _ => {}
+        }
     }
     match scratch.verdict.change {
         Change::Keep => {}
@@ -129,6 +139,15 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
         decided(ctx, scratch, state, exit);
     }
     Ok(exit)
+}
+
+/// The kernel answers a SYN whose options were read.
+#[inline(always)]
+fn offered(scratch: &Scratch) {
+    if let Some(offer) = OFFERS.get_ptr_mut(Offer::slot(&scratch.segment.tuple)) {
+        // SAFETY: the entry is this CPU's own, and this is the only reference to it.
+        unsafe { &mut *offer }.note(&scratch.segment, scratch.options.kept());
+    }
 }
 
 /// Nothing is known yet of the request that is about to be looked at.

@@ -20,6 +20,7 @@ use cors_common::{
     track::{
         Said, Track,
         inward::{Inward, Request},
+        offer::{self, Offer},
         outward::Outward,
         sack,
         table::ENTRIES,
@@ -70,6 +71,10 @@ pub(crate) static VLANS: HashMap<Vlan, u32, 4096> = HashMap::new();
 /// Connections that were just seen to be the kernel's.
 #[btf_map]
 pub(crate) static RECENT: PerCpuArray<Recent, { SLOTS as usize }> = PerCpuArray::new();
+
+/// What was offered in SYNs that went up.
+#[btf_map]
+pub(crate) static OFFERS: PerCpuArray<Offer, { offer::SLOTS as usize }> = PerCpuArray::new();
 
 /// Connections that the kernel owns, see [`cors_common::track::table`]; shared memory, and locks in
 /// it.

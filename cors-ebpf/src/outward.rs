@@ -15,12 +15,13 @@ use cors_common::{
     tcp::flow::change,
     track::{
         Track,
+        offer::Offer,
         outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
         sack,
     },
     wire::{
-        options::{Negotiated, OPTIONS_MAX},
+        options::OPTIONS_MAX,
         segment::{Segment, flags},
     },
 };
@@ -30,7 +31,7 @@ use crate::{
     env, exit,
     frame::SkbFrame,
     global,
-    maps::{FLOWS, PROTECTED, SCRATCH, Scratch, WINDOW, Window},
+    maps::{FLOWS, OFFERS, PROTECTED, SCRATCH, Scratch, WINDOW, Window},
     sacks::{self, sacks_change, sacks_find, sacks_furthest},
     stage::{Done, done, result},
     table::{self, Unlocked},
@@ -109,8 +110,8 @@ fn begin(scratch: &Scratch, state: &State, mask: u32) -> Result<Exit, Exit> {
         table::forget(&segment.tuple, mask);
         return Err(Exit::OutNotTracked);
     }
-    // What the client has offered is not known here: the least that there is.
-    let kept = Negotiated::least(segment.family);
+    let offer = OFFERS.get(Offer::slot(&segment.tuple)).ok_or(Exit::Internal)?;
+    let kept = offer.agreed(segment, &scratch.sacks.found);
     let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
     let tuple = core::ptr::from_ref(&segment.tuple);
     let place = table::track_begin(tuple, mask, seq, ack, table::packed(kept, env::second(state)));
@@ -128,6 +129,7 @@ fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
     said.is_stamped = false;
     sacks.found.sack_at = 0;
     sacks.found.timestamps_at = 0;
+    sacks.found.scales = 0;
     sacks.found.mptcp = 0;
     if let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX) {
         zero.fill(&mut sacks.bytes);

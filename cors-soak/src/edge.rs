@@ -15,7 +15,10 @@ use cors_common::{
         step::step,
         verdict::{Ask, Change, Verdict},
     },
-    track::flag,
+    track::{
+        flag,
+        offer::{self, Offer},
+    },
     wire::{
         options::{Declined, Negotiated, OptionBytes},
         reply::Reply,
@@ -63,6 +66,7 @@ pub struct Edge {
     pub(crate) flows: Flows<Flow>,
     pub(crate) tracks: Tracks,
     recent: Vec<Recent>,
+    pub(crate) offers: Vec<Offer>,
     pub(crate) memo: Vec<Memo>,
     pub(crate) head: Box<Head>,
     pub(crate) reply: Box<Reply>,
@@ -142,6 +146,7 @@ impl Edge {
             flows: Flows::new(setting.flows),
             tracks: Tracks::new(setting.entries),
             recent: vec![Recent::NONE; SLOTS as usize],
+            offers: vec![Offer::NONE; offer::SLOTS as usize],
             memo: vec![Memo::NONE; setting.memos],
             head: Box::default(),
             reply: Box::new(Reply::EMPTY),
@@ -221,9 +226,17 @@ impl Edge {
                 reply = Some(out);
             }
         }
-        if verdict.exit == Exit::SynAck {
-            self.tracks.forget(&segment.tuple);
-            self.recent[Recent::slot(&segment.tuple) as usize].forget(&segment.tuple);
+        match verdict.exit {
+            Exit::SynAck => {
+                self.tracks.forget(&segment.tuple);
+                self.recent[Recent::slot(&segment.tuple) as usize].forget(&segment.tuple);
+            }
+            Exit::SynMptcp | Exit::SynSocket => {
+                self.recent[Recent::slot(&segment.tuple) as usize].forget(&segment.tuple);
+                let kept = self.options.kept();
+                self.offers[Offer::slot(&segment.tuple) as usize].note(&segment, kept);
+            }
+            _ => {}
         }
         match verdict.change {
             Change::Keep => {}

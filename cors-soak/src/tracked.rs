@@ -9,6 +9,7 @@ use cors_common::{
     track::{
         Said, flag,
         inward::{self, Inward, Read, Request},
+        offer::Offer,
         outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
         sack,
@@ -204,7 +205,7 @@ impl Edge {
             self.flows.forget(&segment.tuple);
         }
         if segment.flags & flags::KIND == flags::SYN | flags::ACK {
-            return (self.begin(&segment), Some(frame));
+            return (self.begin(&frame, &segment), Some(frame));
         }
         let Some(place) = self.tracks.find(&segment.tuple) else {
             return (Exit::OutNotTracked, Some(frame));
@@ -224,12 +225,13 @@ impl Edge {
     }
 
     /// A handshake that the kernel made itself.
-    fn begin(&mut self, segment: &Segment) -> Exit {
+    fn begin(&mut self, frame: &[u8], segment: &Segment) -> Exit {
         if !self.setting.tracks {
             self.tracks.forget(&segment.tuple);
             return Exit::OutNotTracked;
         }
-        let kept = Negotiated::least(segment.family);
+        let offer = &self.offers[Offer::slot(&segment.tuple) as usize];
+        let kept = offer.agreed(segment, &options(frame, segment).1);
         let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
         let second = self.seen();
         match self.tracks.begin(&segment.tuple, seq, ack, kept, second) {

@@ -24,6 +24,7 @@
 
 pub mod chunks;
 pub mod inward;
+pub mod offer;
 pub mod outward;
 pub mod response;
 pub mod sack;

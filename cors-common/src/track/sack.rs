@@ -3,7 +3,7 @@
 use crate::{
     checksum::Sum,
     swar,
-    wire::options::{END, NOP, TIMESTAMPS},
+    wire::options::{END, NOP, TIMESTAMPS, WSCALE},
     zero::Zero,
 };
 
@@ -30,6 +30,8 @@ pub struct Found {
     pub blocks: u32,
     /// Where the value of the timestamps option starts: TSval, then TSecr; 0: there is none.
     pub timestamps_at: u32,
+    /// 1 where a SYN or its answer scales windows.
+    pub scales: u32,
     /// 1 where the connection speaks Multipath TCP, which counts its bytes by itself.
     pub mptcp: u32,
 }
@@ -58,6 +60,8 @@ pub fn find(options: &[u8; BUFFER], len: usize, zero: Zero) -> Found {
             found.blocks = (size as u32 - 2) / 8;
         } else if kind == TIMESTAMPS && size == 10 {
             found.timestamps_at = at as u32 + 2;
+        } else if kind == WSCALE {
+            found.scales = 1;
         } else if kind == MPTCP {
             found.mptcp = 1;
         }
@@ -182,7 +186,9 @@ mod tests {
         }
         let multipath = [&[30, 4, 0x01, 0x81][..], &TIMES].concat();
         let found = find(&options(&multipath), multipath.len(), Zero::NEW);
-        assert_eq!((found.mptcp, found.timestamps_at), (1, 8));
+        assert_eq!((found.mptcp, found.timestamps_at, found.scales), (1, 8, 0));
+        let scales = [2, 4, 5, 0xb4, 1, 3, 3, 7];
+        assert_eq!(find(&options(&scales), scales.len(), Zero::NEW).scales, 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) const END: u8 = 0;
 /// Padding.
 pub(crate) const NOP: u8 = 1;
 const MSS: u8 = 2;
-const WSCALE: u8 = 3;
+pub(crate) const WSCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 pub(crate) const TIMESTAMPS: u8 = 8;
 const FAST_OPEN: u8 = 34;
