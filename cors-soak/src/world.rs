@@ -529,6 +529,7 @@ impl World {
         let tuple = Some(packet.tuple);
         let wrong = |what: String| Err((tuple, what));
         let is_ours = |talk: &&mut Talk| talk.tuple == packet.tuple && talk.is_validated;
+        let is_nobodys = self.kernel.sockets.iter().all(|socket| socket.tuple != packet.tuple);
         // The request may be one of a connection that is over.
         let found = self.talks.iter_mut().filter(is_ours).find_map(|talk| {
             let index = talk
@@ -541,10 +542,15 @@ impl World {
             return wrong("the driver answers what is no request of this client".to_owned());
         };
         let completed = talk.completed;
-        let is_open = talk.is_open;
+        let (is_open, is_cut) = (talk.is_open, talk.cut.is_some());
         let exchange = &mut talk.exchanges[index];
         if exchange.request.driver.is_none() {
             return wrong(format!("request {index} is not allowed"));
+        }
+        // Of a connection that it has reset, the kernel knows nothing any more: the request comes
+        // again with a cookie that is as good as ever, and who asks again gets this answer alone.
+        if is_cut && is_nobodys {
+            exchange.is_seen = false;
         }
         if exchange.is_seen {
             return wrong(format!("the server has request {index} already"));
