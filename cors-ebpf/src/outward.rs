@@ -15,7 +15,7 @@ use cors_common::{
     tcp::flow::change,
     track::{
         Track,
-        offer::Offer,
+        offer::{self, Offer},
         outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
         sack,
@@ -66,7 +66,7 @@ fn try_outward(ctx: &TcContext) -> Result<Exit, Exit> {
     }
     if scratch.segment.flags & flags::KIND == flags::SYN | flags::ACK {
         result(options(ctx, scratch))?;
-        return begin(scratch, state, mask);
+        return begin(ctx, scratch, state, mask);
     }
     let place = table::track_find(core::ptr::from_ref(&scratch.segment.tuple), mask);
     if place == table::NOWHERE {
@@ -101,17 +101,17 @@ fn forget_flow(segment: &Segment) {
 
 /// A handshake that the kernel made itself.
 #[inline(always)]
-fn begin(scratch: &Scratch, state: &State, mask: u32) -> Result<Exit, Exit> {
-    let segment = &scratch.segment;
+fn begin(ctx: &TcContext, scratch: &Scratch, state: &State, mask: u32) -> Result<Exit, Exit> {
+    let Scratch { segment, sacks, .. } = scratch;
     // SAFETY: only whether there is an entry is asked.
     let is_protected = unsafe { PROTECTED.get(segment.endpoint()) }.is_some();
     let tracks = env::tracks(state) && env::has_policy(state) && !env::measures(state);
-    if !is_protected || !tracks || scratch.sacks.found.mptcp != 0 {
+    if !is_protected || !tracks || !offer::is_plain(&SkbFrame(ctx), segment, &sacks.found) {
         table::forget(&segment.tuple, mask);
         return Err(Exit::OutNotTracked);
     }
     let offer = OFFERS.get(Offer::slot(&segment.tuple)).ok_or(Exit::Internal)?;
-    let kept = offer.agreed(segment, &scratch.sacks.found);
+    let kept = offer.agreed(segment, &sacks.found);
     let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
     let tuple = core::ptr::from_ref(&segment.tuple);
     let place = table::track_begin(tuple, mask, seq, ack, table::packed(kept, env::second(state)));

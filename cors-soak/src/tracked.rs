@@ -9,7 +9,7 @@ use cors_common::{
     track::{
         Said, flag,
         inward::{self, Inward, Read, Request},
-        offer::Offer,
+        offer::{self, Offer},
         outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
         sack,
@@ -230,8 +230,13 @@ impl Edge {
             self.tracks.forget(&segment.tuple);
             return Exit::OutNotTracked;
         }
+        let (_, found) = options(frame, segment);
+        if !offer::is_plain(frame, segment, &found) {
+            self.tracks.forget(&segment.tuple);
+            return Exit::OutNotTracked;
+        }
         let offer = &self.offers[Offer::slot(&segment.tuple) as usize];
-        let kept = offer.agreed(segment, &options(frame, segment).1);
+        let kept = offer.agreed(segment, &found);
         let (seq, ack) = (segment.ack, segment.seq.wrapping_add(1));
         let second = self.seen();
         match self.tracks.begin(&segment.tuple, seq, ack, kept, second) {

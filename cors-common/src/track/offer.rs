@@ -8,13 +8,29 @@ use super::sack::Found;
 use crate::{
     tcp::recent::{self, Recent},
     wire::{
+        Frame,
         options::{Declined, Negotiated},
-        segment::{Segment, Tuple},
+        segment::{Segment, Tuple, flags},
     },
 };
 
 /// How many are kept for each CPU.
 pub const SLOTS: u32 = recent::SLOTS;
+
+/// Whether a SYN-ACK of the kernel's begins a connection on which the driver can say what the kernel
+/// would say.
+///
+/// Not where Multipath TCP counts the bytes by itself, and not where each segment's flags count
+/// congestion marks (AccECN, RFC 9768 §3.1.1: AE or CWR is set).
+#[inline(always)]
+pub fn is_plain<F: Frame + ?Sized>(frame: &F, syn_ack: &Segment, found: &Found) -> bool {
+    // Masked, so that the verifier knows how far it is.
+    let counts = match frame.load((syn_ack.tcp_at & 0x7f) + 12) {
+        Some([offset_and_ae]) => offset_and_ae & 1 != 0 || syn_ack.has(flags::CWR),
+        None => true,
+    };
+    found.mptcp == 0 && !counts
+}
 
 /// One SYN, 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -66,7 +82,7 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::segment::{Address, Family, flags};
+    use crate::wire::segment::{Address, Family};
 
     const OFFERED: Negotiated = Negotiated(6 | 10 << 3 | 0x80);
 
