@@ -182,7 +182,7 @@ fn nothing_is_answered_while_anything_is_pending() {
     }
     let opaque = Track { flags: conn.track.flags | flag::OPAQUE, ..conn.track };
     assert_eq!(inward::peek(&opaque, &conn.preflight()), Read::Nothing);
-    for bit in [flags::FIN, flags::URG] {
+    for bit in [flags::FIN, flags::URG, flags::CWR] {
         let other = Segment { flags: flags::ACK | bit, ..conn.preflight() };
         assert_eq!(inward::peek(&conn.track, &other), Read::Request, "{bit:#x}");
     }

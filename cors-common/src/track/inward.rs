@@ -135,7 +135,8 @@ fn is_quiet(track: &Track, segment: &Segment) -> bool {
     let closing = flag::CLIENT_FIN | flag::SERVER_FIN | flag::RESET;
     !track.is(flag::OPAQUE | closing)
         && track.is(flag::HEARD)
-        && segment.flags & flags::KIND == flags::ACK
+        // Where there is ECN, the kernel waits for CWR (RFC 3168 §6.1.3).
+        && segment.flags & (flags::KIND | flags::CWR) == flags::ACK
         // Here the next request starts, and nothing behind it was seen yet.
         && segment.seq == track.next_in
         && track.top_in == track.next_in
