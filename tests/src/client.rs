@@ -235,7 +235,7 @@ impl Http {
 }
 
 /// How many bytes the peer has not acknowledged yet.
-fn unacknowledged(stream: &TcpStream) -> libc::c_int {
+pub(crate) fn unacknowledged(stream: &TcpStream) -> libc::c_int {
     let mut bytes = 0;
     // SAFETY: the ioctl writes one int, into an int that lives until it returns.
     let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };

@@ -20,6 +20,7 @@ pub mod chromium;
 pub mod client;
 pub mod counter;
 pub mod date;
+pub mod ends;
 pub mod netns;
 pub mod packet;
 pub mod policy;
