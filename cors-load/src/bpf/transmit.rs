@@ -68,9 +68,12 @@ fn try_transmit(
     } else {
         None
     };
-    let body_len = match request {
-        Some(request) => scratch.zero.bounded(request.len as usize, REQUEST_MAX)?,
-        None => 0,
+    let (body_len, body_sum) = match request {
+        Some(request) => {
+            let len = scratch.zero.bounded(request.len as usize, REQUEST_MAX)?;
+            (len, Sum::folded(request.sum))
+        }
+        None => (0, Sum::ZERO),
     };
     let family = if config.version == 4 { Family::V4 } else { Family::V6 };
     let option_words = if is(Send::Syn) { SYN_OPTIONS.len() } else { 0 };
@@ -133,7 +136,6 @@ fn try_transmit(
         window: 0,
         flags: 0,
     };
-    let body_sum = request.map_or(Sum::ZERO, |request| Sum::folded(request.sum));
     scratch.headers.write_headers(segment, &tcp, body_len, body_sum);
     let headers_len = scratch.zero.bounded(headers_len, HEADERS_MAX)?;
     let headers = core::ptr::from_mut(&mut scratch.headers).cast::<u8>();
