@@ -50,6 +50,33 @@ fn said(response: &Response) -> (u16, Vec<(String, String)>) {
 }
 
 for_each_family! {
+    /// Where connections begin with a PROXY header, there is no answer without one, and none of the
+    /// driver's.
+    fn behind_a_proxy_header_every_answer_is_the_proxys(family) {
+        let pair = Pair::new();
+        let _server = Server::python(&pair.server, behind()).ready(&pair.server, behind());
+        let file = file().replacen("[server]", "[server]\nproxy_protocol = true", 1);
+        let agent = Setup::new(&pair.server, file).interface(Pair::INTERFACE).start();
+        let at = server_at(family);
+        let preflight = policy::preflight("/v1/item");
+        let counted = agent.counted(|| {
+            let mut http = Http::connect(&pair.client, at);
+            http.send(&preflight);
+            assert!(http.try_response().is_err(), "an answer without a header");
+            let mut http = Http::connect(&pair.client, at);
+            http.send(b"PROXY TCP4 10.9.8.7 10.0.0.1 4000 80\r\n");
+            for _ in 0..3 {
+                assert!(http.ask(&preflight).is_cors());
+                assert_eq!(http.ask(&policy::get("/v1/hello")).body, b"hello\n");
+            }
+        });
+        assert_eq!(slow(&agent, "answered"), 3);
+        for answered in [counter::ANSWERED, counter::TRACKED_ANSWERED, counter::SYN_ACK] {
+            assert_eq!(counted.get(answered), 0, "{answered}");
+        }
+        agent.stop();
+    }
+
     /// From the server's own host a connection does not meet the driver.
     fn both_give_the_same_answer(family) {
         let pair = Pair::new();

@@ -125,7 +125,7 @@ impl Agent {
         for (_, socket) in proxy.iter().flat_map(Proxy::sockets) {
             estate.add(socket.try_clone().map_err(system("a socket cannot be kept"))?.into());
         }
-        let network = Network::new(interfaces, config.server.listen.clone(), xdp, !measure);
+        let network = Network::new(interfaces, config.server.protected(), xdp, !measure);
         let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
         let mut programs = load(measure, &image, pins)?;
@@ -169,7 +169,9 @@ impl Agent {
         };
         let view = View::read()?;
         agent.network.describe(&view, &mut agent.programs)?;
-        if agent.programs.protected().is_empty() {
+        if agent.policy.config.server.is_behind_a_header() {
+            info!("connections begin with a PROXY header: the driver leaves them to the proxy");
+        } else if agent.programs.protected().is_empty() {
             warn!("nothing that `listen` covers is an address here: nothing is protected yet");
         }
         agent.beat()?;

@@ -269,7 +269,7 @@ impl Agent {
         if !self.network.attachments().iter().all(stays) {
             uneven::reset_all(&self.programs.uneven(), "an interface is not named any more");
         }
-        self.network.set(names, config.server.listen.clone());
+        self.network.set(names, config.server.protected());
         self.policy = Policy {
             generation,
             summary: image.summary,

@@ -33,6 +33,22 @@ pub struct Server {
     pub proxy: Option<Proxy>,
 }
 
+impl Server {
+    /// Whether connections begin with a PROXY header.
+    ///
+    /// The driver cannot answer behind one: it would have to acknowledge the header, and then nobody
+    /// could give it to the server that takes the connection over. Nor may it answer without one,
+    /// since the proxy does not.
+    pub fn is_behind_a_header(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.proxy_protocol)
+    }
+
+    /// The sockets on which the driver answers.
+    pub fn protected(&self) -> Vec<SocketAddr> {
+        if self.is_behind_a_header() { Vec::new() } else { self.listen.clone() }
+    }
+}
+
 /// Where the agent tells its metrics and its health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Admin {
