@@ -15,7 +15,7 @@ use clap::Args;
 
 use crate::{
     deb,
-    setup::{self, Purpose},
+    setup::{self, Purpose, pypi},
     shell::{agent, build_agent, cargo, is_root, say, workspace},
     soak,
 };
@@ -70,6 +70,7 @@ fn cargo_test(filter: Option<&str>, package: &Path) -> Result<Tally> {
         .args(["--", "--include-ignored"])
         .env("CORS_EDGE_BIN", agent())
         .env("CORS_EDGE_DEB", package)
+        .envs(pypi::variables())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo test")?;

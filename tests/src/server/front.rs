@@ -1,10 +1,16 @@
 //! Front ends of the distribution's: reverse proxies that keep a pool of connections to the server
 //! behind, as they stand in front of real ones.
 
-use std::{net::SocketAddr, process::Command};
+use std::{env, net::SocketAddr, process::Command};
 
 use super::Server;
 use crate::{netns::Netns, scratch::Scratch};
+
+/// A program whose place `cargo xtask test` says in an environment variable.
+fn installed(variable: &str) -> Command {
+    let path = env::var_os(variable);
+    Command::new(path.unwrap_or_else(|| panic!("{variable} is not set: run cargo xtask test")))
+}
 
 impl Server {
     /// HAProxy.
@@ -104,6 +110,81 @@ ProxyPass / http://{backend}/
         let mut command = Command::new("apache2");
         command.args(["-D", "FOREGROUND", "-f"]).arg(config);
         Self::start(host, command, files, "error.log")
+    }
+
+    /// Envoy, as `cargo xtask test` has installed it.
+    pub fn envoy_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let files = Scratch::new("envoy-front");
+        let manager = "envoy.extensions.filters.network.http_connection_manager.v3";
+        let address = |at: SocketAddr| {
+            let (ip, port) = (at.ip(), at.port());
+            format!("address: {{ socket_address: {{ address: \"{ip}\", port_value: {port} }} }}")
+        };
+        let config = format!(
+            "static_resources:
+  listeners:
+  - name: front
+    {listen}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          \"@type\": type.googleapis.com/{manager}.HttpConnectionManager
+          stat_prefix: front
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: [\"*\"]
+              routes:
+              - match: {{ prefix: \"/\" }}
+                route: {{ cluster: behind }}
+  clusters:
+  - name: behind
+    type: STATIC
+    load_assignment:
+      cluster_name: behind
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ {backend} }} }}] }}]
+",
+            listen = address(listen),
+            backend = address(backend),
+        );
+        let config = files.write("envoy.yaml", config);
+        let mut command = installed("CORS_EDGE_ENVOY");
+        command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"]);
+        command.arg(config);
+        Self::start(host, command, files, "output.log")
+    }
+
+    /// A server that was built with a current Go, whose listener is an MPTCP socket: it answers every
+    /// request with its path.
+    pub fn go(host: &Netns, listen: SocketAddr) -> Self {
+        let files = Scratch::new("go");
+        let config = format!(
+            "{{
+    admin off
+    auto_https off
+}}
+http://:{port} {{
+    bind {address}
+    respond \"{{http.request.uri.path}}\"
+    log {{
+        output file {log}
+        format console
+    }}
+}}
+",
+            port = listen.port(),
+            address = listen.ip(),
+            log = files.path("access.log").display(),
+        );
+        let config = files.write("Caddyfile", config);
+        let mut command = installed("CORS_EDGE_CADDY");
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+        command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
+        Self::start(host, command, files, "access.log")
     }
 
     /// Caddy.

@@ -42,7 +42,7 @@ pub(crate) enum Purpose {
 pub(crate) fn run(options: &Options) -> Result<()> {
     toolchain(options.toolchain)?;
     apt::packages_for(options.purpose)?;
-    if options.purpose == Purpose::Bench {
+    if options.purpose != Purpose::Demo {
         pypi::install()?;
     }
     Ok(())

