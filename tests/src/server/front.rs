@@ -161,54 +161,14 @@ ProxyPass / http://{backend}/
     /// A server that was built with a current Go, whose listener is an MPTCP socket: it answers every
     /// request with its path.
     pub fn go(host: &Netns, listen: SocketAddr) -> Self {
-        let files = Scratch::new("go");
-        let config = format!(
-            "{{
-    admin off
-    auto_https off
-}}
-http://:{port} {{
-    bind {address}
-    respond \"{{http.request.uri.path}}\"
-    log {{
-        output file {log}
-        format console
-    }}
-}}
-",
-            port = listen.port(),
-            address = listen.ip(),
-            log = files.path("access.log").display(),
-        );
-        let config = files.write("Caddyfile", config);
-        let mut command = installed("CORS_EDGE_CADDY");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
-        command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
-        Self::start(host, command, files, "access.log")
+        let site = "respond \"{http.request.uri.path}\"";
+        Self::caddy_with(host, installed("CORS_EDGE_CADDY"), Scratch::new("go"), listen, site)
     }
 
     /// Caddy.
     pub fn caddy_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
+        let site = format!("reverse_proxy {backend}");
         let files = Scratch::new("caddy-front");
-        let config = files.write(
-            "Caddyfile",
-            format!(
-                "{{
-    admin off
-    auto_https off
-}}
-http://:{port} {{
-    bind {address}
-    reverse_proxy {backend}
-}}
-",
-                port = listen.port(),
-                address = listen.ip(),
-            ),
-        );
-        let mut command = Command::new("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
-        command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
-        Self::start(host, command, files, "output.log")
+        Self::caddy_with(host, Command::new("caddy"), files, listen, &site)
     }
 }

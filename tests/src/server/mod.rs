@@ -145,6 +145,19 @@ DocumentRoot {dir}/www
     /// Caddy.
     pub fn caddy(host: &Netns, listen: SocketAddr) -> Self {
         let files = Self::files("caddy");
+        let site = format!("root * {}\n    file_server", files.path("www").display());
+        Self::caddy_with(host, Command::new("caddy"), files, listen, &site)
+    }
+
+    /// A Caddy with one site, and what it has to do there.
+    fn caddy_with(
+        host: &Netns,
+        mut command: Command,
+        files: Scratch,
+        listen: SocketAddr,
+        site: &str,
+    ) -> Self {
+        let (address, port) = (listen.ip(), listen.port());
         let config = format!(
             "{{
     admin off
@@ -152,16 +165,11 @@ DocumentRoot {dir}/www
 }}
 http://:{port} {{
     bind {address}
-    root * {root}
-    file_server
+    {site}
 }}
-",
-            port = listen.port(),
-            address = listen.ip(),
-            root = files.path("www").display()
+"
         );
         let config = files.write("Caddyfile", config);
-        let mut command = Command::new("caddy");
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
         command.env("XDG_DATA_HOME", files.path("data")).env("XDG_CONFIG_HOME", files.path("data"));
         Self::start(host, command, files, "output.log")
