@@ -43,24 +43,8 @@ backend b
 
     /// nginx.
     pub fn nginx_before(host: &Netns, listen: SocketAddr, backend: SocketAddr) -> Self {
-        let files = Scratch::new("nginx-front");
-        let dir = files.dir().display();
-        let config = format!(
-            "daemon off;
-user root;
-worker_processes 1;
-pid {dir}/pid;
-error_log {dir}/error.log notice;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    client_max_body_size 0;
-    keepalive_requests 100000;
+        let http = format!(
+            "access_log off;
     upstream b {{ server {backend}; keepalive 64; }}
     server {{
         listen {listen};
@@ -71,14 +55,9 @@ http {{
             proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $remote_addr;
         }}
-    }}
-}}
-"
+    }}"
         );
-        let config = files.write("nginx.conf", config);
-        let mut command = Command::new("nginx");
-        command.arg("-e").arg(files.path("error.log")).arg("-c").arg(config);
-        Self::start(host, command, files, "error.log")
+        Self::nginx_serving(host, Scratch::new("nginx-front"), 1, &http, "error.log")
     }
 
     /// Apache, with a thread for each client: with fewer it closes connections that are kept alive.

@@ -44,6 +44,26 @@ impl Server {
         let files = Self::files("nginx");
         let listen = lines(listen, |address| format!("listen {address} {parameters};"));
         let dir = files.dir().display();
+        let http = format!(
+            "log_format requests '$connection $request $status';
+    access_log {dir}/access.log requests;
+    server {{
+        {listen}
+        root {dir}/www;
+    }}"
+        );
+        Self::nginx_serving(host, files, workers, &http, "access.log")
+    }
+
+    /// An nginx, and what is special in its `http` block.
+    fn nginx_serving(
+        host: &Netns,
+        files: Scratch,
+        workers: u8,
+        http: &str,
+        log: &'static str,
+    ) -> Self {
+        let dir = files.dir().display();
         let config = format!(
             "daemon off;
 user root;
@@ -52,8 +72,6 @@ pid {dir}/pid;
 error_log {dir}/error.log notice;
 events {{ worker_connections 4096; }}
 http {{
-    log_format requests '$connection $request $status';
-    access_log {dir}/access.log requests;
     client_body_temp_path {dir}/body;
     proxy_temp_path {dir}/proxy;
     fastcgi_temp_path {dir}/fastcgi;
@@ -61,17 +79,14 @@ http {{
     scgi_temp_path {dir}/scgi;
     client_max_body_size 0;
     keepalive_requests 100000;
-    server {{
-        {listen}
-        root {dir}/www;
-    }}
+    {http}
 }}
 "
         );
         let config = files.write("nginx.conf", config);
         let mut command = Command::new("nginx");
         command.arg("-e").arg(files.path("error.log")).arg("-c").arg(config);
-        Self::start(host, command, files, "access.log")
+        Self::start(host, command, files, log)
     }
 
     /// Apache.
