@@ -1,6 +1,5 @@
 //! The decisions on a tracked connection, one at a time: what each side's numbers become, and when
 //! nothing is answered.
-#![allow(missing_docs, reason = "tests")]
 
 use cors_common::{
     exit::Exit,
@@ -11,9 +10,11 @@ use cors_common::{
     },
     wire::{
         options::Negotiated,
-        segment::{Address, Family, Segment, Tuple, flags},
+        segment::{Family, Segment, flags},
     },
 };
+
+use crate::{segment, tuple};
 
 /// The client's first byte, and the kernel's.
 const CLIENT: u32 = u32::MAX - 50;
@@ -23,31 +24,6 @@ const GET: u32 = 100;
 const PREFLIGHT: u32 = 400;
 const RESPONSE: u32 = 300;
 const ANSWER: u32 = 200;
-
-fn tuple() -> Tuple {
-    Tuple {
-        client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
-        server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
-        client_port: 40_000u16.to_be(),
-        server_port: 80u16.to_be(),
-    }
-}
-
-fn segment(seq: u32, ack: u32, payload_len: u32) -> Segment {
-    Segment {
-        tuple: tuple(),
-        family: Family::V4,
-        tag: 0,
-        ip_at: 14,
-        tcp_at: 34,
-        options_len: 0,
-        payload_len: payload_len as usize,
-        seq,
-        ack,
-        window: 512,
-        flags: flags::ACK,
-    }
-}
 
 fn framed(end: u32, body: u32) -> Request {
     Request { framed: Ok(()), end, body, is_head: false }

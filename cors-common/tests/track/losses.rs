@@ -10,38 +10,19 @@ use cors_common::{
     },
     wire::{
         options::Negotiated,
-        segment::{Address, Family, Segment, Tuple, flags},
+        segment::{Segment, flags},
     },
 };
+
+use crate::{segment, tuple};
 
 /// The client's first byte, and the kernel's.
 const CLIENT: u32 = 0xffff_ff00;
 const KERNEL: u32 = 0x7000_0000;
 
-fn segment(bits: u8, seq: u32, ack: u32, payload_len: usize) -> Segment {
-    Segment {
-        tuple: Tuple {
-            client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
-            server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
-            client_port: 40_000u16.to_be(),
-            server_port: 80u16.to_be(),
-        },
-        family: Family::V4,
-        tag: 0,
-        ip_at: 14,
-        tcp_at: 34,
-        options_len: 0,
-        payload_len,
-        seq,
-        ack,
-        window: 512,
-        flags: bits,
-    }
-}
-
 fn begun() -> Track {
     let mut track = Track::NONE;
-    track.begin(&segment(0, 0, 0, 0).tuple, CLIENT, KERNEL, Negotiated(0xb6), 5);
+    track.begin(&tuple(), CLIENT, KERNEL, Negotiated(0xb6), 5);
     track
 }
 
@@ -54,7 +35,7 @@ fn pass(track: &mut Track, segment: &Segment, request: &Request) -> Inward {
 fn sent(track: &mut Track, bits: u8, seq: u32, ack: u32, len: u32) -> Outward {
     let mut outward = Outward::NONE;
     let said = Said { furthest: ack, ..Said::default() };
-    let segment = segment(flags::ACK | bits, seq, ack, len as usize);
+    let segment = Segment { flags: flags::ACK | bits, ..segment(seq, ack, len) };
     send(track, &segment, len, &said, true, 5, &mut outward);
     outward
 }
@@ -63,7 +44,7 @@ fn sent(track: &mut Track, bits: u8, seq: u32, ack: u32, len: u32) -> Outward {
 fn served() -> Track {
     let mut track = begun();
     let request = Request { framed: Ok(()), end: 100, body: 0, is_head: false };
-    pass(&mut track, &segment(flags::ACK, CLIENT, KERNEL, 100), &request);
+    pass(&mut track, &segment(CLIENT, KERNEL, 100), &request);
     track.given = track.asked;
     track.parsed = KERNEL + 50;
     sent(&mut track, 0, KERNEL, CLIENT.wrapping_add(100), 50);
@@ -73,7 +54,7 @@ fn served() -> Track {
 /// The same, and a preflight of 200 bytes was answered with 250.
 fn answered() -> (Track, Segment) {
     let mut track = served();
-    let asks = segment(flags::ACK, CLIENT.wrapping_add(100), KERNEL + 50, 200);
+    let asks = segment(CLIENT.wrapping_add(100), KERNEL + 50, 200);
     assert_eq!(inward::peek(&track, &asks), Read::Preflight);
     let mut written = Inward::NONE;
     inward::answer_fields(&track, &asks, &Said::default(), &mut written);
@@ -92,7 +73,7 @@ fn a_request_is_not_acknowledged_before_its_answer() {
     }
     assert_eq!(inward::peek(&track, &asks), Read::Again);
     // The client has the answer: now it is.
-    let behind = segment(flags::ACK, CLIENT.wrapping_add(300), KERNEL + 300, 0);
+    let behind = segment(CLIENT.wrapping_add(300), KERNEL + 300, 0);
     assert_eq!(pass(&mut track, &behind, &Request::UNREAD).exit, Exit::Tracked);
     let out = sent(&mut track, 0, KERNEL + 51, CLIENT.wrapping_add(100), 0);
     assert_eq!(out.ack, CLIENT.wrapping_add(300));
@@ -104,17 +85,17 @@ fn until_the_kernel_is_heard_of_it_may_have_refused_a_hand_over() {
     let mut track = begun();
     track.flags |= flag::HANDED;
     let request = Request { framed: Ok(()), end: 100, body: 0, is_head: false };
-    let first = segment(flags::ACK, CLIENT, KERNEL, 100);
+    let first = segment(CLIENT, KERNEL, 100);
     assert_eq!(pass(&mut track, &first, &request).exit, Exit::Tracked);
-    let bare = segment(flags::ACK, CLIENT, KERNEL, 0);
-    let probe = segment(flags::ACK, CLIENT.wrapping_sub(1), KERNEL, 1);
+    let bare = segment(CLIENT, KERNEL, 0);
+    let probe = segment(CLIENT.wrapping_sub(1), KERNEL, 1);
     for late in [&bare, &probe] {
         let passed = pass(&mut track, late, &Request::UNREAD);
         assert_eq!(passed.exit.action(), Action::Drop);
     }
     assert_eq!(pass(&mut track, &first, &request).exit.action(), Action::Pass);
     sent(&mut track, 0, KERNEL, CLIENT.wrapping_add(100), 0);
-    let bare = segment(flags::ACK, CLIENT.wrapping_add(100), KERNEL, 0);
+    let bare = segment(CLIENT.wrapping_add(100), KERNEL, 0);
     assert_eq!(pass(&mut track, &bare, &Request::UNREAD).exit, Exit::Tracked);
 }
 
@@ -124,7 +105,7 @@ fn until_the_kernel_is_heard_of_it_may_have_refused_a_hand_over() {
 fn an_acknowledgement_of_the_handshake_says_nothing_of_a_socket() {
     let mut track = begun();
     sent(&mut track, 0, KERNEL, CLIENT, 0);
-    let asks = segment(flags::ACK, CLIENT, KERNEL, 200);
+    let asks = segment(CLIENT, KERNEL, 200);
     assert_eq!(inward::peek(&track, &asks), Read::Request);
     for (seq, ack, len) in [(KERNEL, CLIENT.wrapping_add(1), 0), (KERNEL, CLIENT, 10)] {
         let mut track = begun();
@@ -142,7 +123,7 @@ fn a_syn_does_not_make_a_connection_recent() {
     frame.extend([0x50, 0x10, 2, 0, 0, 0, 0, 0]);
     let goes_on = |bits| {
         let mut recent = Recent::NONE;
-        recent.note(&segment(bits, 0x0102_0304, 0x0506_0708, 0), 9);
+        recent.note(&Segment { flags: bits, ..segment(0x0102_0304, 0x0506_0708, 0) }, 9);
         recent::goes_on(&frame[..], 9, |_| Some(&recent))
     };
     assert!(goes_on(flags::ACK));

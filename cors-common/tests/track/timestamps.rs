@@ -1,6 +1,5 @@
 //! Tracked connections with timestamps (RFC 7323): what the driver's segments carry, and which of the
 //! client's are old.
-#![allow(missing_docs, reason = "tests")]
 
 use cors_common::{
     exit::Exit,
@@ -11,9 +10,11 @@ use cors_common::{
     },
     wire::{
         options::Negotiated,
-        segment::{Address, Family, Segment, Tuple, flags},
+        segment::{Family, Segment},
     },
 };
+
+use crate::tuple;
 
 /// The client's first byte, and the kernel's.
 const CLIENT: u32 = 1_000;
@@ -27,25 +28,9 @@ const PREFLIGHT: usize = 200;
 const RESPONSE: u32 = 50;
 const ANSWER: usize = 250;
 
+/// A segment with the twelve bytes of a timestamp.
 fn segment(seq: u32, ack: u32, payload_len: usize) -> Segment {
-    Segment {
-        tuple: Tuple {
-            client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
-            server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
-            client_port: 40_000u16.to_be(),
-            server_port: 80u16.to_be(),
-        },
-        family: Family::V4,
-        tag: 0,
-        ip_at: 14,
-        tcp_at: 34,
-        options_len: 12,
-        payload_len,
-        seq,
-        ack,
-        window: 512,
-        flags: flags::ACK,
-    }
+    Segment { options_len: 12, ..super::segment(seq, ack, payload_len as u32) }
 }
 
 fn said(tsval: u32, tsecr: u32) -> Said {
@@ -66,7 +51,7 @@ fn sent(track: &mut Track, seq: u32, len: u32, [tsval, tsecr]: [u32; 2]) -> Outw
 fn served() -> Track {
     let mut track = Track::NONE;
     let kept = Negotiated::least(Family::V4);
-    track.begin(&segment(0, 0, 0).tuple, CLIENT, KERNEL, kept, 5);
+    track.begin(&tuple(), CLIENT, KERNEL, kept, 5);
     let request = Request { framed: Ok(()), end: GET as u32, body: 0, is_head: false };
     inward::pass(&mut track, &segment(CLIENT, KERNEL, GET), &request, 5, &mut Inward::NONE.clone());
     track.given = track.asked;
