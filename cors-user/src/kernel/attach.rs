@@ -120,7 +120,9 @@ impl Drop for Link {
         if let Some(pin) = &self.pin
             && !self.stays
         {
-            // Somebody may have cleaned up before.
+            // Whoever waits for this must find it done: the kernel gives up what a name held only a
+            // while after the name. Somebody may have cleaned up before.
+            let _ = sys::detach(self.fd.as_fd());
             let _ = fs::remove_file(pin);
         }
     }

@@ -187,7 +187,7 @@ impl Pins {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
         for entry in entries(&self.links()) {
             if !links.contains(&entry.path().as_path())
-                && let Err(error) = remove(&entry.path())
+                && let Err(error) = take_off(&entry.path())
             {
                 warn!("{error}");
             }
@@ -213,13 +213,7 @@ impl Pins {
         for kind in ["edge", "handover", "outward"] {
             for entry in fs::read_dir(&links).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().contains(kind) {
-                    let path = entry.path();
-                    if let Ok(link) = sys::get(&name(&path)?) {
-                        // Whoever else has it open must not keep it attached.
-                        sys::detach(link.as_fd()).map_err(used(&path))?;
-                        removed += 1;
-                    }
-                    remove(&path)?;
+                    removed += usize::from(take_off(&entry.path())?);
                 }
             }
         }
@@ -299,6 +293,17 @@ fn make(path: &Path) -> Result<(), PinsError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(used(path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Detaches a link and removes its name; false where it was none any more. Without its name alone
+/// it would stay attached as long as somebody else has it open, and else for a while.
+fn take_off(path: &Path) -> Result<bool, PinsError> {
+    let link = sys::get(&name(path)?);
+    if let Ok(link) = &link {
+        sys::detach(link.as_fd()).map_err(used(path))?;
+    }
+    remove(path)?;
+    Ok(link.is_ok())
 }
 
 fn remove(path: &Path) -> Result<(), PinsError> {
