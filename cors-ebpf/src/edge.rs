@@ -252,11 +252,19 @@ pub(crate) fn decide_framed(head: &mut Head, answer: &mut Answer, slot: &Slot) -
     decide_read(head, answer, slot)
 }
 
+/// What [`global::policy_origin`] returns for an origin that a pattern may still allow.
+const DENIED: Done = Exit::OriginDenied as Done;
+
 #[inline(always)]
 fn decide_read(head: &mut Head, answer: &mut Answer, slot: &Slot) -> Result<(), Exit> {
     let slot = core::ptr::from_ref(slot);
     result(global::policy_scope(head, slot))?;
-    result(global::policy_origin(head, slot))?;
+    // One after the other and not one inside the other: the stack of 512 bytes has to do for all
+    // functions that are under way, each rounded up to a multiple of 32.
+    match global::policy_origin(head, slot) {
+        DENIED => result(global::policy_subdomain(head, slot))?,
+        settled => result(settled)?,
+    }
     result(global::policy_asked(head, slot))?;
     result(global::policy_answer(head, answer, slot))
 }

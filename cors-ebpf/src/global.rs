@@ -102,15 +102,15 @@ globals! {
     /// [`find_tagged`].
     fn policy_find(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u64, 0,
         find_tagged(Maps, slot, head, tag, at);
-    /// [`policy::is_listed`], as a number.
-    fn policy_listed(head: &mut Head; slot: &Slot; tag: u64, at: u32) -> u32, 0,
-        u32::from(policy::is_listed(Maps, slot, head, tag, at));
     /// [`policy::find_scope`].
     fn policy_scope(head: &mut Head; slot: &Slot;) -> Done, FAILED,
         done(policy::find_scope(Maps, slot, head));
-    /// [`policy::check_origin`].
+    /// [`policy::check_listed`].
     fn policy_origin(head: &mut Head; slot: &Slot;) -> Done, FAILED,
-        done(policy::check_origin(Maps, slot, head));
+        done(policy::check_listed(Maps, slot, head));
+    /// [`policy::check_subdomain`].
+    fn policy_subdomain(head: &mut Head; slot: &Slot;) -> Done, FAILED,
+        done(policy::check_subdomain(Maps, slot, head));
     /// [`policy::check_method`] and [`policy::check_headers`].
     fn policy_asked(head: &mut Head; slot: &Slot;) -> Done, FAILED,
         done(

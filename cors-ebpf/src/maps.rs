@@ -181,9 +181,4 @@ impl Image for Maps {
     fn find(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
         global::policy_find(head, core::ptr::from_ref(slot), tag, at)
     }
-
-    #[inline(always)]
-    fn is_listed(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> bool {
-        global::policy_listed(head, core::ptr::from_ref(slot), tag, at) != 0
-    }
 }

@@ -33,7 +33,7 @@
 //! hosts meets its host's line and its policy's, which are neighbours, its origin's, and one of the
 //! pilots.
 
-use super::{fact::find_tagged, origin::is_listed};
+use super::fact::find_tagged;
 use crate::{
     head::{Head, PREFLIGHT_MAX},
     state::Slot,
@@ -304,12 +304,6 @@ pub trait Image: Copy {
     #[inline(always)]
     fn find(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> u64 {
         find_tagged(*self, slot, head, tag, at)
-    }
-
-    /// Whether the origin whose text is at `at` in the head is in the set of this tag; likewise.
-    #[inline(always)]
-    fn is_listed(&self, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> bool {
-        is_listed(*self, slot, head, tag, at)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 pub use answer::{Answer, answer};
 pub use host::find_host;
 pub use image::{Image, Policy, Template};
-pub use origin::{check_origin, find_origin, is_listed};
+pub use origin::{check_listed, check_origin, check_subdomain, find_origin};
 pub use path::{PREFIX_SEGMENTS_MAX, find_policy};
 pub use piecewise::{header_allowed, policy_of};
 pub use request::{NAME_MAX, NAMES_MAX, check_headers, check_method};

@@ -1,7 +1,7 @@
 //! Whether a policy allows an origin.
 
 use super::{
-    ORIGIN_MAX, Policy,
+    ORIGIN_MAX,
     fact::{find, tag},
     found,
     image::{Image, Kind, SEVERAL, flag},
@@ -45,13 +45,6 @@ fn is_in<I: Image>(image: I, slot: &Slot, head: &mut Head, found: u32, tag: u64,
     }
 }
 
-/// The look-up of [`Image::is_listed`].
-#[inline(always)]
-pub fn is_listed<I: Image>(image: I, slot: &Slot, head: &mut Head, tag: u64, at: u32) -> bool {
-    let found = image.find(slot, head, tag, at) as u32;
-    is_in(image, slot, head, found, tag, at)
-}
-
 /// Whether a text is in a set of origins.
 #[inline(always)]
 fn listed<I: Image>(
@@ -62,13 +55,24 @@ fn listed<I: Image>(
     set: u32,
     text: Span,
 ) -> bool {
-    image.is_listed(slot, head, tag(kind.of(set), text.len as usize), text.at)
+    let tag = tag(kind.of(set), text.len as usize);
+    let found = image.find(slot, head, tag, text.at) as u32;
+    is_in(image, slot, head, found, tag, text.at)
 }
 
 /// Refuses an origin that is not allowed; `Head::echo` says then whether it is echoed.
 /// [`find_origin`] has looked for it.
 #[inline(always)]
 pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
+    match check_listed(image, slot, head) {
+        Err(Exit::OriginDenied) => check_subdomain(image, slot, head),
+        settled => settled,
+    }
+}
+
+/// [`check_origin`] but for patterns: one that is denied may be below one of them.
+#[inline(always)]
+pub fn check_listed<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
     let policy = found(&image, head)?;
     if head.origin.len as usize > ORIGIN_MAX {
         return Err(Exit::Origin);
@@ -88,8 +92,54 @@ pub fn check_origin<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<
             return Ok(());
         }
     }
-    if policy.depths != 0 && subdomain_allowed(image, slot, policy, head) {
-        return Ok(());
+    Err(Exit::OriginDenied)
+}
+
+/// Refuses an origin that is not below one of the policy's subdomain patterns, after
+/// [`check_listed`] has denied it.
+///
+/// The host is cut at its dots only, so a pattern's end is always a whole label (`barfoo.com` is
+/// not below `foo.com`), and at least one label stays in front of it.
+#[inline(always)]
+pub fn check_subdomain<I: Image>(image: I, slot: &Slot, head: &mut Head) -> Result<(), Exit> {
+    let policy = found(&image, head)?;
+    if policy.depths == 0 {
+        return Err(Exit::OriginDenied);
+    }
+    let Span { at, len } = head.origin;
+    let (exact, any_port, scheme_len) = if head.word(at as usize) == HTTPS {
+        (Kind::SubdomainHttps, Kind::SubdomainHttpsAnyPort, 8)
+    } else if keep(head.word(at as usize), 7) == HTTP {
+        (Kind::SubdomainHttp, Kind::SubdomainHttpAnyPort, 7)
+    } else {
+        return Err(Exit::OriginDenied);
+    };
+    let host_end = mark_labels(head, at + scheme_len, at + len);
+    if host_end == 0 {
+        return Err(Exit::OriginDenied);
+    }
+    let end = at + len;
+    for label in 1..LABELS_MAX {
+        let marked = head.marked.get();
+        if label >= marked || marked > LABELS_MAX {
+            break;
+        }
+        // Labels from this one to the last; the first label of the host is number 0.
+        let depth = marked - label;
+        if policy.depths >> (depth & 31) & 1 == 0 {
+            continue;
+        }
+        let start = head.marks[label as usize];
+        let text = Span { at: start, len: end.wrapping_sub(start) };
+        if listed(image, slot, head, exact, policy.origins, text) {
+            return Ok(());
+        }
+        let text = Span { at: start, len: host_end.wrapping_sub(start) };
+        if policy.flags & flag::SUBDOMAIN_ANY_PORT != 0
+            && listed(image, slot, head, any_port, policy.origins, text)
+        {
+            return Ok(());
+        }
     }
     Err(Exit::OriginDenied)
 }
@@ -138,50 +188,6 @@ fn without_port(head: &Head) -> Span {
         }
     }
     head.origin
-}
-
-/// Whether the origin is below one of the policy's subdomain patterns.
-///
-/// The host is cut at its dots only, so a pattern's end is always a whole label (`barfoo.com` is
-/// not below `foo.com`), and at least one label stays in front of it.
-#[inline(never)]
-fn subdomain_allowed<I: Image>(image: I, slot: &Slot, policy: &Policy, head: &mut Head) -> bool {
-    let Span { at, len } = head.origin;
-    let (exact, any_port, scheme_len) = if head.word(at as usize) == HTTPS {
-        (Kind::SubdomainHttps, Kind::SubdomainHttpsAnyPort, 8)
-    } else if keep(head.word(at as usize), 7) == HTTP {
-        (Kind::SubdomainHttp, Kind::SubdomainHttpAnyPort, 7)
-    } else {
-        return false;
-    };
-    let host_end = mark_labels(head, at + scheme_len, at + len);
-    if host_end == 0 {
-        return false;
-    }
-    let end = at + len;
-    for label in 1..LABELS_MAX {
-        let marked = head.marked.get();
-        if label >= marked || marked > LABELS_MAX {
-            break;
-        }
-        // Labels from this one to the last; the first label of the host is number 0.
-        let depth = marked - label;
-        if policy.depths >> (depth & 31) & 1 == 0 {
-            continue;
-        }
-        let start = head.marks[label as usize];
-        let text = Span { at: start, len: end.wrapping_sub(start) };
-        if listed(image, slot, head, exact, policy.origins, text) {
-            return true;
-        }
-        let text = Span { at: start, len: host_end.wrapping_sub(start) };
-        if policy.flags & flag::SUBDOMAIN_ANY_PORT != 0
-            && listed(image, slot, head, any_port, policy.origins, text)
-        {
-            return true;
-        }
-    }
-    false
 }
 
 /// Notes where each label of a host starts but the first, and returns where the host ends; 0

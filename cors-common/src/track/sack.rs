@@ -37,9 +37,19 @@ pub struct Found {
 }
 
 /// Looks for what concerns a connection in the first `len` bytes, behind which are zeros.
+///
+/// What is found is blurred: to the verifier it is any number from the first turn on, and not one
+/// of all the sets of options that there are.
 #[inline(always)]
 pub fn find(options: &[u8; BUFFER], len: usize, zero: Zero) -> Found {
-    let mut found = Found::default();
+    let any = |number: usize| zero.blur(number) as u32;
+    let mut found = Found {
+        sack_at: any(0),
+        blocks: any(0),
+        timestamps_at: any(0),
+        scales: any(0),
+        mptcp: any(0),
+    };
     let mut at = zero.blur(0);
     for _ in 0..TURNS {
         at &= MASK;
@@ -48,7 +58,7 @@ pub fn find(options: &[u8; BUFFER], len: usize, zero: Zero) -> Found {
             break;
         }
         if kind == NOP {
-            at += 1;
+            at = zero.blur(at + 1);
             continue;
         }
         let size = options[(at + 1) & MASK] as usize;
@@ -56,14 +66,14 @@ pub fn find(options: &[u8; BUFFER], len: usize, zero: Zero) -> Found {
             break;
         }
         if kind == SACK {
-            found.sack_at = at as u32 + 2;
-            found.blocks = (size as u32 - 2) / 8;
+            found.sack_at = any(at + 2);
+            found.blocks = any((size - 2) / 8);
         } else if kind == TIMESTAMPS && size == 10 {
-            found.timestamps_at = at as u32 + 2;
+            found.timestamps_at = any(at + 2);
         } else if kind == WSCALE {
-            found.scales = 1;
+            found.scales = any(1);
         } else if kind == MPTCP {
-            found.mptcp = 1;
+            found.mptcp = any(1);
         }
         at = zero.blur(at + size);
     }
