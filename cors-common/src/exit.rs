@@ -102,6 +102,8 @@ exits! {
     SynSocket = "syn_socket", Pass;
     /// A SYN to an MPTCP listener, which cannot take a handed-over connection.
     SynMptcp = "syn_mptcp", Pass;
+    /// A SYN whose handshake is left to the kernel, by `handshake` or because it takes none over.
+    SynKernel = "syn_kernel", Pass;
     /// A SYN in a frame for another host, or of a VLAN that this one is not in.
     SynElsewhere = "syn_elsewhere", Pass;
     /// A SYN with a payload or a Fast Open cookie.

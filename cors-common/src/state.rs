@@ -21,6 +21,9 @@ pub const FLAG_NO_WINDOW_SCALE: u32 = 4;
 /// In [`State::flags`]: connections that the kernel owns are tracked.
 pub const FLAG_TRACK: u32 = 8;
 
+/// In [`State::flags`]: the kernel makes every handshake.
+pub const FLAG_KERNEL_HANDSHAKE: u32 = 16;
+
 /// Length of an IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub const DATE_LEN: usize = 29;
 
@@ -38,7 +41,8 @@ pub struct State {
     pub epoch: u32,
     /// Which of the dates is current, 0 or 1.
     pub date: u32,
-    /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`], [`FLAG_NO_WINDOW_SCALE`] and [`FLAG_TRACK`].
+    /// See [`FLAG_MEASURE`], [`FLAG_NO_SACK`], [`FLAG_NO_WINDOW_SCALE`], [`FLAG_TRACK`]
+    /// and [`FLAG_KERNEL_HANDSHAKE`].
     pub flags: u32,
     /// Counts the changes of the set of protected sockets, see [`crate::tcp::flow::Flow::sockets`].
     pub sockets: u32,

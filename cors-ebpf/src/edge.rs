@@ -119,7 +119,7 @@ fn try_edge(ctx: &XdpContext) -> Result<Exit, Exit> {
                 table::forget(&scratch.segment.tuple, env::track_mask(state));
                 env::forget(&scratch.segment.tuple);
             }
-            Exit::SynMptcp | Exit::SynSocket => {
+            Exit::SynMptcp | Exit::SynSocket | Exit::SynKernel => {
                 env::forget(&scratch.segment.tuple);
                 offered(scratch);
             }

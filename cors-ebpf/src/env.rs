@@ -10,7 +10,8 @@ use cors_common::{
     cookie::Keys,
     exit::Exit,
     state::{
-        self, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, FLAG_TRACK, Slot, State,
+        self, Date, FLAG_KERNEL_HANDSHAKE, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE,
+        FLAG_TRACK, Slot, State,
     },
     tcp::{
         Arrival, Env, Owner,
@@ -182,6 +183,11 @@ impl<P: Packet> Env for Kernel<'_, P> {
             sack: flags & FLAG_NO_SACK != 0,
             window_scale: flags & FLAG_NO_WINDOW_SCALE != 0,
         }
+    }
+
+    #[inline(always)]
+    fn leaves_handshakes(&self) -> bool {
+        now!(self.state, flags) & FLAG_KERNEL_HANDSHAKE != 0
     }
 
     #[inline(always)]

@@ -116,6 +116,10 @@ impl Env for Kernel<'_> {
         self.setting.declined
     }
 
+    fn leaves_handshakes(&self) -> bool {
+        false
+    }
+
     fn options(&mut self, segment: &Segment) -> &mut OptionBytes {
         let (at, len) = (segment.options_at(), segment.options_len);
         let to = self.options.clear(len);

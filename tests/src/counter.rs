@@ -18,6 +18,8 @@ pub const SYN_NO_LISTENER: &str = "syn_no_listener";
 pub const SYN_SOCKET: &str = "syn_socket";
 /// A SYN to an MPTCP listener.
 pub const SYN_MPTCP: &str = "syn_mptcp";
+/// A SYN whose handshake is left to the kernel.
+pub const SYN_KERNEL: &str = "syn_kernel";
 /// A SYN with a payload or a Fast Open cookie.
 pub const SYN_DATA: &str = "syn_data";
 /// The last segment of a handshake.

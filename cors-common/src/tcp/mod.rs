@@ -6,6 +6,7 @@
 
 pub mod flow;
 pub mod handover;
+pub mod handshake;
 pub mod measure;
 pub mod recent;
 pub mod step;
@@ -64,6 +65,9 @@ pub trait Env {
 
     /// What this host's TCP does not do.
     fn declined(&self) -> Declined;
+
+    /// Whether every handshake is the kernel's, see [`handshake`].
+    fn leaves_handshakes(&self) -> bool;
 
     /// The TCP options, copied out. Where that fails, they are one that no SYN has.
     fn options(&mut self, segment: &Segment) -> &mut OptionBytes;

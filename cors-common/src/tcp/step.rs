@@ -71,6 +71,10 @@ fn syn<E: Env>(segment: &Segment, env: &mut E, out: &mut Verdict) {
     }
     let kept = options.kept();
     let kept = kept.without(env.declined());
+    // With the options read: what is offered in them is noted of SYNs that go up.
+    if env.leaves_handshakes() {
+        return out.leave(Exit::SynKernel);
+    }
     match env.owner(segment) {
         Owner::Listener => {}
         Owner::Nobody => return out.leave(Exit::SynNoListener),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cors_common::{
     exit::Exit,
-    tcp::{Owner, handover::Handover, measure::measure},
+    tcp::{Owner, handover::Handover, handshake::Maker, measure::measure},
     wire::segment::{Family, flags},
 };
 
@@ -20,6 +20,7 @@ pub(crate) const STEP: &[Exit] = &[
     Exit::SynNoListener,
     Exit::SynSocket,
     Exit::SynMptcp,
+    Exit::SynKernel,
     Exit::SynElsewhere,
     Exit::SynData,
     Exit::SynOptions,
@@ -76,6 +77,7 @@ const WAYS_OF_STEP: &[(Exit, Way)] = &[
     (Exit::SynNoListener, |f| syn(f, |w| w.owner = Owner::Nobody)),
     (Exit::SynSocket, |f| syn(f, |w| w.owner = Owner::Connection)),
     (Exit::SynMptcp, |f| syn(f, |w| w.owner = Owner::MptcpListener)),
+    (Exit::SynKernel, |f| syn(f, |w| w.maker = Maker::Kernel)),
     (Exit::SynElsewhere, |f| syn(f, |w| w.arrival.for_us = false)),
     (Exit::SynData, |f| Edge::new().give(&segment(f, flags::SYN, 9, 0, 1)).exit),
     (Exit::SynOptions, |f| syn(f, |w| w.syn_options = vec![2, 4, 0, 100])),

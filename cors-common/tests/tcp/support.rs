@@ -10,6 +10,7 @@ use cors_common::{
         Arrival, Env, Owner,
         flow::Flow,
         handover::{Handover, hand_over},
+        handshake::Maker,
         step::step,
         verdict::{Ask, Change, Verdict},
     },
@@ -50,6 +51,8 @@ pub(crate) struct World {
     pub(crate) owner: Owner,
     pub(crate) arrival: Arrival,
     pub(crate) declined: Declined,
+    /// Who makes handshakes.
+    pub(crate) maker: Maker,
     /// Whether the agent has stopped renewing the lease.
     pub(crate) lapsed: bool,
     pub(crate) preflight: bool,
@@ -70,6 +73,7 @@ impl World {
             owner: Owner::Listener,
             arrival: Arrival { for_us: true, mss: 1460 },
             declined: Declined::default(),
+            maker: Maker::Driver,
             lapsed: false,
             preflight: true,
             syn_options: LINUX.to_vec(),
@@ -105,6 +109,10 @@ impl Env for World {
 
     fn declined(&self) -> Declined {
         self.declined
+    }
+
+    fn leaves_handshakes(&self) -> bool {
+        self.maker == Maker::Kernel
     }
 
     fn options(&mut self, _: &Segment) -> &mut OptionBytes {

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use cors_common::{exit::Exit, tally::KINDS};
+use cors_common::{exit::Exit, tally::KINDS, tcp::handshake::Maker};
 use thiserror::Error;
 
 use super::{
     live::Agent,
     reload,
-    status::{Interface, Map, Policy, Program, Proxy, Status},
+    status::{Interface, Kernel, Map, Policy, Program, Proxy, Status},
 };
-use crate::kernel::{Counts, maps::MapsError, statistics::StatisticsError};
+use crate::kernel::{
+    Counts, Programs, features::Features, maps::MapsError, statistics::StatisticsError,
+};
 
 /// Why a status cannot be told.
 #[derive(Debug, Error)]
@@ -65,6 +67,7 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
         reloads: agent.reloads.counts,
         interfaces: interfaces.collect(),
         programs: statistics.collect(),
+        kernel: kernel(programs),
         protected: programs.protected().iter().map(ToString::to_string).collect(),
         tracers: agent.tracing.listeners() as u64,
         flows,
@@ -81,6 +84,21 @@ pub(super) fn status(agent: &Agent) -> Result<Status, StatusError> {
             by_policy: proxy.by_policy(),
         }),
     })
+}
+
+fn kernel(programs: &Programs) -> Kernel {
+    let Features { release, tcx, reset, .. } = programs.features();
+    Kernel {
+        release: release.clone(),
+        handshake: match programs.state.handshake() {
+            Maker::Driver => "driver",
+            Maker::Kernel => "kernel",
+        }
+        .to_owned(),
+        hand_over: programs.features().hands_over(),
+        tcx: *tcx,
+        reset: *reset,
+    }
 }
 
 /// What the driver counted for each policy, by the reason.

@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use cors_common::wire::options::Declined;
+use cors_common::{tcp::handshake::Maker, wire::options::Declined};
 use tracing::{error, info};
 
 use super::clock;
@@ -32,7 +32,7 @@ impl Heartbeat {
             window_scale: off(sysctl::WINDOW_SCALING),
         });
         // The kernel would refuse every hand-over, so no connection may be begun either.
-        self.pause(off(sysctl::SYN_COOKIES));
+        self.pause(state.handshake() == Maker::Driver && off(sysctl::SYN_COOKIES));
         let no_lease = self.paused || self.draining;
         state.set_lease(if no_lease { 0 } else { clock::lease(LEASE)? });
         Ok(())

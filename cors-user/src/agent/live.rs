@@ -35,7 +35,7 @@ use crate::{
     host::watch::Watch,
     kernel::{
         Programs, ProgramsError, Sizes,
-        checks::{Refusal, check},
+        checks::{Refusal, check, handshake},
         messages::Messages,
         pins::Pins,
         policy::LIMITS,
@@ -129,6 +129,7 @@ impl Agent {
         let follow = follow.then(|| Follow::new(&source)).transpose()?;
         let watch = Watch::new().map_err(system("changes of addresses cannot be watched"))?;
         let mut programs = load(measure, &image, pins)?;
+        let maker = handshake(&config.server, programs.features())?;
         let messages = programs.messages()?;
         let tracing = Tracing::new(programs.decisions()?);
         startup.programs_us = stopwatch.lap();
@@ -136,6 +137,7 @@ impl Agent {
         programs.count_for(&prepared, &names(&config)).map_err(NetworkError::from)?;
         let generation = programs.activate(prepared);
         programs.state.set_tracking(config.server.track);
+        programs.state.set_handshake(maker);
         startup.policy_us = stopwatch.lap();
         let mut agent = Self {
             source,

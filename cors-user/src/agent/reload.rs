@@ -13,6 +13,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use cors_common::tcp::handshake::Maker;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tracing::{error, info};
 
@@ -32,7 +33,7 @@ use crate::{
     cors::Rules,
     kernel::{
         attach::Attachment,
-        checks::check,
+        checks::{check, handshake},
         grow::{Larger, Seed},
         policy::LIMITS,
         rehearsal::Rehearsal,
@@ -229,7 +230,7 @@ impl Agent {
         candidate: Candidate,
         rehearsal: &mut Option<Rehearsal>,
     ) -> Result<Loaded, Refused> {
-        self.check_server(&candidate.config)?;
+        let maker = self.check_server(&candidate.config)?;
         let Candidate { config, image, rules, golden, larger, warnings } = candidate;
         let prepared = match &larger {
             Some(larger) => larger.prepare(&image),
@@ -246,6 +247,7 @@ impl Agent {
         }
         let generation = self.programs.activate(prepared);
         self.programs.state.set_tracking(config.server.track);
+        self.programs.state.set_handshake(maker);
         if let (Some(proxy), Some(rules)) = (&self.proxy, rules) {
             proxy.set_policy(rules);
         }
@@ -281,8 +283,9 @@ impl Agent {
         Ok(Loaded { dry_run: false, generation, difference, rehearsed: golden.len(), warnings })
     }
 
-    /// Whether `[server]` can become what a file says while the agent runs.
-    fn check_server(&self, config: &Config) -> Result<(), Refused> {
+    /// Whether `[server]` can become what a file says while the agent runs, and who makes the
+    /// handshakes then.
+    fn check_server(&self, config: &Config) -> Result<Maker, Refused> {
         if config.server.proxy != self.policy.config.server.proxy {
             let reason = "`upstream` cannot change while the agent runs, nor what else is said \
                           of the proxy: restart it";
@@ -298,15 +301,14 @@ impl Agent {
         }
         let mut new = self.interfaces(config);
         if new.is_empty() {
-            return check(&[], self.network.wish(), &[]).map_err(Refused::because);
+            check(&[], self.network.wish(), &[]).map_err(Refused::because)?;
         }
         // On the others is a program already, and it is ours.
         new.retain(|name| !self.network.has(name));
-        if new.is_empty() {
-            Ok(())
-        } else {
-            check(&new, self.network.wish(), &[]).map_err(Refused::because)
+        if !new.is_empty() {
+            check(&new, self.network.wish(), &[]).map_err(Refused::because)?;
         }
+        handshake(&config.server, self.programs.features()).map_err(Refused::because)
     }
 }
 

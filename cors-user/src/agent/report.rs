@@ -10,7 +10,7 @@ use cors_common::exit::Exit;
 
 use super::{
     startup::Startup,
-    status::{Interface, Policy, Program, Proxy, Reload, Status},
+    status::{Interface, Kernel, Policy, Program, Proxy, Reload, Status},
 };
 use crate::proxy::UpstreamHealth;
 
@@ -41,6 +41,7 @@ pub fn human(status: &Status, all: bool) -> String {
     });
     section(&mut text, "interfaces", interfaces.collect());
     section(&mut text, "protected", status.protected.iter().map(|s| vec![s.clone()]).collect());
+    section(&mut text, "kernel", kernel(&status.kernel));
     section(&mut text, "programs", status.programs.iter().map(program).collect());
     section(&mut text, "counters", counters(&status.counters, all));
     section(&mut text, "policies", by_policy(&status.by_policy, all));
@@ -81,6 +82,35 @@ fn reload(status: &Status) -> String {
             }
         }
     }
+}
+
+fn kernel(kernel: &Kernel) -> Vec<Vec<String>> {
+    let Kernel { release, handshake, hand_over, tcx, reset } = kernel;
+    let has = |what: &str, there: bool, with: &str, without: &str| {
+        let (answer, so) = if there { ("yes", with) } else { ("no", without) };
+        vec![what.to_owned(), answer.to_owned(), so.to_owned()]
+    };
+    vec![
+        vec!["release".to_owned(), release.clone()],
+        has(
+            "hand-over",
+            *hand_over,
+            &format!("handshakes are made by the {handshake}"),
+            "Linux before 6.9: handshakes are made by the kernel",
+        ),
+        has(
+            "tcx",
+            *tcx,
+            "links, which end with the agent",
+            "Linux before 6.6: filters, which an agent that is killed leaves behind",
+        ),
+        has(
+            "resets",
+            *reset,
+            "what would break without the agent is reset when it stops",
+            "without CONFIG_INET_DIAG_DESTROY: what breaks without the agent hangs",
+        ),
+    ]
 }
 
 fn program(program: &Program) -> Vec<String> {
@@ -228,6 +258,13 @@ mod tests {
                 Interface { name: "lo".to_owned(), index: 1, xdp: "generic".to_owned() },
                 Interface { name: "wan-uplink".to_owned(), index: 12, xdp: "native".to_owned() },
             ],
+            kernel: Kernel {
+                release: "6.1.0".to_owned(),
+                handshake: "kernel".to_owned(),
+                hand_over: false,
+                tcx: false,
+                reset: true,
+            },
             programs: vec![
                 Program {
                     name: "edge".to_owned(),
@@ -275,6 +312,12 @@ interfaces
 
 protected
   10.0.0.1:80
+
+kernel
+  release    6.1.0
+  hand-over  no     Linux before 6.9: handshakes are made by the kernel
+  tcx        no     Linux before 6.6: filters, which an agent that is killed leaves behind
+  resets     yes    what would break without the agent is reset when it stops
 
 programs
   edge      id 7  4 runs of 250 ns

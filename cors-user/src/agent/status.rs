@@ -36,6 +36,9 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Its programs.
     pub programs: Vec<Program>,
+    /// What the kernel has of what the agent makes use of.
+    #[serde(default)]
+    pub kernel: Kernel,
     /// The sockets that are protected at the moment.
     pub protected: Vec<String>,
     /// How many are following its decisions.
@@ -136,6 +139,22 @@ pub struct Interface {
     pub index: u32,
     /// How the XDP program is attached: `native`, `generic` or `off`.
     pub xdp: String,
+}
+
+/// What the kernel has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Its release.
+    pub release: String,
+    /// Who makes the handshakes: `driver` or `kernel`.
+    pub handshake: String,
+    /// Whether it takes over connections that the driver accepted (Linux 6.9).
+    pub hand_over: bool,
+    /// Whether links hold programs on traffic control's hooks (Linux 6.6), and not filters, which
+    /// outlive an agent that is killed.
+    pub tcx: bool,
+    /// Whether connections can be reset that would not go on without the agent.
+    pub reset: bool,
 }
 
 /// A program.

@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub use cors_common::tcp::handshake::Handshake;
+
 pub use super::conduct::{Advertise, Conduct, Success, Validate};
 pub use super::proxy::{Certificate, CorsHeaders, Limits, Proxy, Scheme, Timeouts, Tls, Upstream};
 
@@ -29,6 +31,8 @@ pub struct Server {
     /// Whether connections are followed after the hand-over, so that a preflight anywhere on them is
     /// answered.
     pub track: bool,
+    /// Who makes the handshakes.
+    pub handshake: Handshake,
     /// What the proxy does; absent in sidecar mode.
     pub proxy: Option<Proxy>,
 }

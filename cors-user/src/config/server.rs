@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::conduct::choice;
 use super::host::{self, HostError};
 use super::lists::repeated;
-use super::model;
+use super::model::{self, Handshake};
 use super::problem::{At, Problems, Reason};
 use super::proxy;
 use super::raw::{Field, List, Raw, Server};
@@ -47,8 +48,13 @@ pub(super) enum UpstreamError {
 
 /// Reads `[server]`. What is wrong is left out.
 pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
-    let mut server =
-        model::Server { listen: Vec::new(), interfaces: Vec::new(), track: true, proxy: None };
+    let mut server = model::Server {
+        listen: Vec::new(),
+        interfaces: Vec::new(),
+        track: true,
+        handshake: Handshake::default(),
+        proxy: None,
+    };
     match &raw.server {
         Field::Absent => {
             let start = At { path: String::new(), span: 0..0, value: () };
@@ -59,10 +65,30 @@ pub(super) fn server(raw: &Raw, problems: &mut Problems) -> model::Server {
             server.listen = listen(at, problems);
             server.interfaces = interfaces(&at.value.interface, problems);
             server.track = at.value.track.given().is_none_or(|at| at.value);
+            server.handshake = handshake(&at.value.handshake, server.track, problems);
             server.proxy = proxy::proxy(at, problems);
         }
     }
     server
+}
+
+fn handshake(field: &Field<String>, tracks: bool, problems: &mut Problems) -> Handshake {
+    const KNOWN: &[(&str, Handshake)] = &[
+        (Handshake::Auto.name(), Handshake::Auto),
+        (Handshake::Xdp.name(), Handshake::Xdp),
+        (Handshake::Kernel.name(), Handshake::Kernel),
+    ];
+    let Some(at) = field.given() else { return Handshake::default() };
+    let handshake = choice(at, KNOWN, problems).unwrap_or_default();
+    if handshake == Handshake::Kernel && !tracks {
+        problems.error(
+            at,
+            Reason::Incompatible,
+            "with `track = false` connections that the kernel accepts are not followed, and nothing \
+             would ever be answered: leave one of the two out",
+        );
+    }
+    handshake
 }
 
 fn listen(server: &At<Server>, problems: &mut Problems) -> Vec<SocketAddr> {

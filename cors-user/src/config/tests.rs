@@ -4,7 +4,7 @@ mod proxy;
 mod refusals;
 
 use super::model::{
-    Expose, Headers, Methods, OriginPattern, Origins, WildcardPort, WildcardScheme,
+    Expose, Handshake, Headers, Methods, OriginPattern, Origins, WildcardPort, WildcardScheme,
 };
 use super::problem::Position;
 use super::*;
@@ -332,6 +332,30 @@ fn the_least_policy() {
     assert_eq!(policy.headers, Headers { any: false, names: Vec::new() });
     assert_eq!(policy.expose, Expose::List(Vec::new()));
     assert_eq!((policy.allow_credentials, policy.max_age), (false, None));
+}
+
+#[test]
+fn handshakes() {
+    let server = |lines: &str| origin("*").replace("[server]", &format!("[server]\n{lines}"));
+    for (lines, expected) in [
+        ("", Handshake::Auto),
+        ("handshake = \"auto\"", Handshake::Auto),
+        ("handshake = \"xdp\"\ntrack = false", Handshake::Xdp),
+        ("handshake = \"auto\"\ntrack = false", Handshake::Auto),
+        ("handshake = \"kernel\"\ntrack = true", Handshake::Kernel),
+    ] {
+        assert_eq!(config(&server(lines)).server.handshake, expected, "{lines}");
+    }
+    for (lines, reason, hint) in [
+        ("handshake = \"kernal\"", Invalid, "kernel"),
+        ("handshake = true", Invalid, "quotes"),
+        ("handshake = \"kernel\"\ntrack = false", Incompatible, "leave one of the two out"),
+    ] {
+        let errors = errors(&server(lines));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!((&*errors[0].path, errors[0].reason), ("server.handshake", reason));
+        assert!(errors[0].hint.contains(hint), "{}", errors[0].hint);
+    }
 }
 
 #[test]

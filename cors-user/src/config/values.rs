@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::model::{
-    Admin, Advertise, Conduct, Config, Expose, Methods, OriginPattern, Origins, Policy, Validate,
-    WildcardPort, WildcardScheme,
+    Admin, Advertise, Conduct, Config, Expose, Handshake, Methods, OriginPattern, Origins, Policy,
+    Validate, WildcardPort, WildcardScheme,
 };
 
 /// Keys of the policy file, each with one value; of a list each value by itself.
@@ -17,6 +17,9 @@ pub(super) fn server(config: &Config) -> Values {
     values.extend(server.listen.iter().map(|socket| ("listen", socket.to_string())));
     values.extend(server.interfaces.iter().map(|name| ("interface", name.clone())));
     values.extend((!server.track).then(|| ("track", "false".to_owned())));
+    let handshake = server.handshake;
+    values
+        .extend((handshake != Handshake::Auto).then(|| ("handshake", handshake.name().to_owned())));
     let admin = match admin {
         Admin::Usual => None,
         Admin::Off => Some("off".to_owned()),

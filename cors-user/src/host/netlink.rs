@@ -1,5 +1,5 @@
-//! As much of rtnetlink(7) as is needed: a dump of links, addresses or local routes, and a socket
-//! that tells when a link or an address changed.
+//! As much of rtnetlink(7) as is needed: a dump of links, addresses or local routes, a socket that
+//! tells when a link or an address changed, and to ask for one thing.
 //!
 //! ```text
 //! message    u32 length, u16 type, u16 flags, u32 sequence number, u32 port; then a payload
@@ -191,6 +191,42 @@ fn request(what: Dump) -> Vec<u8> {
     request
 }
 
+/// Asks for one thing, with this fixed head and these attributes, and waits until it is done.
+pub(super) fn ask(kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
+    let len = HEADER_LEN + payload.len();
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16 | flags;
+    let mut request = (len as u32).to_ne_bytes().to_vec();
+    request.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+    // The sequence number and the port, as in a dump.
+    request.resize(HEADER_LEN, 0);
+    request.extend(payload);
+    let socket = open(0, SockFlag::SOCK_CLOEXEC)?;
+    send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let len = loop {
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            len => break len?,
+        }
+    };
+    // An acknowledgement is an error message, whose number is zero.
+    let answer = Messages { rest: &buffer[..len] }.find(|m| m.kind == libc::NLMSG_ERROR as u16);
+    match answer.and_then(|message| i32_at(message.payload, 0)) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(-error)),
+        None => Err(io::Error::other("the kernel answers something else")),
+    }
+}
+
+/// An attribute, padded.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let len = (ATTRIBUTE_HEADER_LEN + value.len()) as u16;
+    let mut bytes = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend(value);
+    bytes.resize(aligned(bytes.len()), 0);
+    bytes
+}
+
 /// A socket that becomes readable whenever a link or an address of this namespace changes.
 pub(super) fn changes() -> io::Result<OwnedFd> {
     let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
@@ -288,15 +324,8 @@ fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
 /// Messages as the kernel writes them.
 #[cfg(test)]
 pub(super) mod synthetic {
-    use super::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, aligned};
-
-    pub(in super::super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let len = (ATTRIBUTE_HEADER_LEN + value.len()) as u16;
-        let mut bytes = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(value);
-        bytes.resize(aligned(bytes.len()), 0);
-        bytes
-    }
+    pub(in super::super) use super::attribute;
+    use super::{HEADER_LEN, aligned};
 
     pub(in super::super) fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = ((HEADER_LEN + payload.len()) as u32).to_ne_bytes().to_vec();
@@ -310,10 +339,7 @@ pub(super) mod synthetic {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        synthetic::{attribute, message},
-        *,
-    };
+    use super::{synthetic::message, *};
 
     #[test]
     fn attributes_are_padded_and_may_be_nested() {

@@ -1,5 +1,9 @@
 //! Programs on interfaces, each by a link: closed, it detaches, however the agent ends; unless it
 //! has a name in [`super::pins`].
+//!
+//! Before Linux 6.6 there are no links for traffic control's hooks, and the program there is held
+//! by a filter ([`filter`]) that this agent takes off, or the next one exchanges. One that is
+//! killed leaves it behind.
 
 use std::{
     fmt, fs, io,
@@ -20,7 +24,10 @@ use super::{
     pins::{Pins, PinsError, Place},
     sys,
 };
-use crate::host::Interface;
+use crate::host::{
+    Interface,
+    filter::{self, Hook},
+};
 
 /// How the XDP program is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,30 +107,53 @@ pub struct Attachment {
     /// How `edge` is attached.
     pub mode: Mode,
     // In this order they are closed: nothing is accepted any more that is not handed over.
-    edge: Option<Link>,
-    handover: Option<Link>,
-    outward: Option<Link>,
+    edge: Option<Held>,
+    handover: Option<Held>,
+    outward: Option<Held>,
 }
 
-/// What holds a program on an interface.
+/// A program on an interface.
 #[derive(Debug)]
-struct Link {
-    fd: OwnedFd,
-    /// Its name, by which it outlives the agent.
-    pin: Option<PathBuf>,
-    /// The name stays when this goes.
+struct Held {
+    by: Holder,
+    /// It stays when this goes.
     stays: bool,
 }
 
-impl Drop for Link {
+/// What holds it there.
+#[derive(Debug)]
+enum Holder {
+    /// A link, and its name, by which it outlives the agent.
+    Link(OwnedFd, Option<PathBuf>),
+    /// A filter, which nobody has to hold.
+    Filter(u32, Hook),
+}
+
+impl Held {
+    /// Puts another program in its place.
+    fn update(&self, name: &str, program: BorrowedFd<'_>) -> io::Result<()> {
+        match &self.by {
+            Holder::Link(link, _) => sys::update_link(link.as_fd(), program),
+            Holder::Filter(index, hook) => filter::put(*index, *hook, program, name),
+        }
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(pin) = &self.pin
-            && !self.stays
-        {
-            // Whoever waits for this must find it done: the kernel gives up what a name held only a
-            // while after the name. Somebody may have cleaned up before.
-            let _ = sys::detach(self.fd.as_fd());
-            let _ = fs::remove_file(pin);
+        if self.stays {
+            return;
+        }
+        // Somebody may have cleaned up before, in each case.
+        match &self.by {
+            Holder::Link(link, Some(pin)) => {
+                // Whoever waits for this must find it done: the kernel gives up what a name held
+                // only a while after the name.
+                let _ = sys::detach(link.as_fd());
+                let _ = fs::remove_file(pin);
+            }
+            Holder::Link(_, None) => {}
+            Holder::Filter(index, hook) => drop(filter::remove(*index, *hook)),
         }
     }
 }
@@ -137,10 +167,11 @@ impl Attachment {
     }
 
     fn pins(&self) -> impl Iterator<Item = &Path> {
-        [&self.edge, &self.handover, &self.outward]
-            .into_iter()
-            .flatten()
-            .filter_map(|link| link.pin.as_deref())
+        let held = [&self.edge, &self.handover, &self.outward].into_iter().flatten();
+        held.filter_map(|held| match &held.by {
+            Holder::Link(_, pin) => pin.as_deref(),
+            Holder::Filter(..) => None,
+        })
     }
 }
 
@@ -153,6 +184,11 @@ impl Programs {
     /// Lets go of everything that was left by an agent before and is not one of these.
     pub fn forget_all_but(&self, attachments: &[Attachment]) {
         if let Some(pins) = &self.pins {
+            for index in pins.interfaces() {
+                if !attachments.iter().any(|on| on.index == index) {
+                    remove_filters(index);
+                }
+            }
             let links: Vec<_> = attachments.iter().flat_map(Attachment::pins).collect();
             pins.forget_all_but(&links);
         }
@@ -168,7 +204,8 @@ impl Programs {
         // Without `edge` nobody answers, so there is nothing to follow connections for.
         let follows = handover && wish != Wish::Off;
         let outward = follows.then(|| self.attach_outward(interface)).transpose()?;
-        let handover = handover.then(|| self.attach_handover(interface)).transpose()?;
+        let hands_over = handover && self.features.hands_over();
+        let handover = hands_over.then(|| self.attach_handover(interface)).transpose()?;
         let (mode, edge) = self.attach_edge(interface, wish)?;
         let Interface { name, index, .. } = interface;
         info!("on {name}: XDP {mode}, hand-over {}", if handover.is_some() { "on" } else { "off" });
@@ -185,7 +222,7 @@ impl Programs {
             (program::EDGE, &on.edge),
         ] {
             if let Some(link) = link {
-                sys::update_link(link.fd.as_fd(), self.program(name)?).map_err(|source| {
+                link.update(name, self.program(name)?).map_err(|source| {
                     let mode = if name == program::EDGE { "xdp" } else { "tc" };
                     AttachError::Kernel {
                         program: name,
@@ -208,9 +245,12 @@ impl Programs {
         Ok(fd.as_fd())
     }
 
-    fn attach_handover(&self, interface: &Interface) -> Result<Link, AttachError> {
+    fn attach_handover(&self, interface: &Interface) -> Result<Held, AttachError> {
         // Before the programs of others, any of which may end the row. Ours ends it only where it
         // drops.
+        if !self.features.tcx {
+            return self.filter(program::HANDOVER, interface, Hook::Ingress);
+        }
         self.link(
             program::HANDOVER,
             interface,
@@ -220,8 +260,11 @@ impl Programs {
         )
     }
 
-    fn attach_outward(&self, interface: &Interface) -> Result<Link, AttachError> {
+    fn attach_outward(&self, interface: &Interface) -> Result<Held, AttachError> {
         // Behind the programs of others: what they see is what the kernel sends.
+        if !self.features.tcx {
+            return self.filter(program::OUTWARD, interface, Hook::Egress);
+        }
         self.link(
             program::OUTWARD,
             interface,
@@ -231,11 +274,25 @@ impl Programs {
         )
     }
 
+    /// In the place of the filter that was left there, if there is one.
+    fn filter(
+        &self,
+        program: &'static str,
+        interface: &Interface,
+        hook: Hook,
+    ) -> Result<Held, AttachError> {
+        let Interface { name, index, .. } = interface;
+        filter::put(*index, hook, self.program(program)?, program).map_err(|source| {
+            AttachError::Kernel { program, interface: name.clone(), mode: "tc", source }
+        })?;
+        Ok(Held { by: Holder::Filter(*index, hook), stays: self.left_on().contains(index) })
+    }
+
     fn attach_edge(
         &self,
         interface: &Interface,
         wish: Wish,
-    ) -> Result<(Mode, Option<Link>), AttachError> {
+    ) -> Result<(Mode, Option<Held>), AttachError> {
         let Choice { native, generic, why } = choose(wish, interface);
         if let Some(why) = why {
             info!("{}: {why}", interface.name);
@@ -281,7 +338,7 @@ impl Programs {
         interface: &Interface,
         mode: Mode,
         flags: u32,
-    ) -> Result<Link, AttachError> {
+    ) -> Result<Held, AttachError> {
         let place = Place::Edge(mode);
         self.link(program::EDGE, interface, place, bpf_attach_type::BPF_XDP, flags).map_err(
             |error| match error {
@@ -303,13 +360,13 @@ impl Programs {
         place: Place,
         hook: bpf_attach_type,
         flags: u32,
-    ) -> Result<Link, AttachError> {
+    ) -> Result<Held, AttachError> {
         let fd = self.program(program)?;
         let index = interface.index;
         if let Some((link, path)) = self.pins.as_ref().and_then(|pins| pins.link(index, place)) {
             match sys::update_link(link.as_fd(), fd) {
                 // The name stays until this agent is sure to go on.
-                Ok(()) => return Ok(Link { fd: link, pin: Some(path), stays: true }),
+                Ok(()) => return Ok(Held { by: Holder::Link(link, Some(path)), stays: true }),
                 // As it is where the interface is another one of the same number.
                 Err(error) => info!("what was left on {} is of no use: {error}", interface.name),
             }
@@ -326,7 +383,16 @@ impl Programs {
             Some(pins) => Some(pins.keep_link(&link, index, place)?),
             None => None,
         };
-        Ok(Link { fd: link, pin, stays: false })
+        Ok(Held { by: Holder::Link(link, pin), stays: false })
+    }
+}
+
+/// Takes our filters off an interface, if there are any.
+pub(super) fn remove_filters(index: u32) {
+    for hook in [Hook::Ingress, Hook::Egress] {
+        if let Err(error) = filter::remove(index, hook) {
+            warn!("what was left on interface {index} cannot be taken off: {error}");
+        }
     }
 }
 

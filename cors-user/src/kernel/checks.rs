@@ -3,10 +3,12 @@
 use std::io;
 
 use aya::{EbpfError, maps::MapError};
+use cors_common::tcp::handshake::{Impossible, Maker};
 use thiserror::Error;
 use tracing::warn;
 
-use super::{LoadError, ProgramsError, attach::Wish, kfunc::KfuncError, object::Sizes};
+use super::{LoadError, ProgramsError, attach::Wish, features::Features, object::Sizes};
+use crate::config::model::Server;
 use crate::host::{
     Interface,
     capability::{self, Capability},
@@ -84,15 +86,9 @@ pub enum Refusal {
          same CPU while both use the same memory of the programs: boot a kernel without it"
     )]
     Realtime,
-    /// The kernel cannot take connections over.
-    #[error(
-        "this kernel has no function {name}, by which it takes over connections that were \
-         accepted in the driver: boot Linux 6.9 or later"
-    )]
-    Kernel {
-        /// The function's name.
-        name: &'static str,
-    },
+    /// Nobody can make the handshakes, or to no end.
+    #[error("{}", .0.advice())]
+    Handshake(Impossible),
     /// A table that cannot be made.
     #[error(
         "the kernel cannot make the table {name} (facts: {} lines, policies: {}, connections: {}): \
@@ -136,10 +132,22 @@ pub fn check(names: &[String], wish: Wish, ours: &[u32]) -> Result<(), Refusal> 
     if realtime::is_realtime() {
         return Err(Refusal::Realtime);
     }
-    syn_cookies(sysctl::read(sysctl::SYN_COOKIES))?;
-    for interface in found {
-        suitable(interface, wish, ours)?;
+    found.into_iter().try_for_each(|interface| suitable(interface, wish, ours))
+}
+
+/// Who is to make the handshakes on this kernel, and whether the host takes over what the driver
+/// accepts.
+pub fn handshake(server: &Server, features: &Features) -> Result<Maker, Refusal> {
+    let decided = server.handshake.decide(features.hands_over(), server.track);
+    let maker = decided.map_err(Refusal::Handshake)?;
+    if maker == Maker::Driver {
+        takes_over()?;
     }
+    Ok(maker)
+}
+
+fn takes_over() -> Result<(), Refusal> {
+    syn_cookies(sysctl::read(sysctl::SYN_COOKIES))?;
     if sysctl::read(sysctl::CONNTRACK_LOOSE) == Some(0) {
         warn!(
             "{0} is 0: where connections are tracked, conntrack drops those that are handed over \
@@ -187,9 +195,6 @@ impl Refusal {
     /// What it means that the programs cannot be loaded with maps of these sizes.
     pub fn of_programs(error: ProgramsError, sizes: Sizes) -> Self {
         match error {
-            ProgramsError::Load(LoadError::Kfunc(KfuncError::Absent { name })) => {
-                Self::Kernel { name }
-            }
             ProgramsError::Load(LoadError::Ebpf(EbpfError::MapError(MapError::CreateError {
                 name,
                 io_error,
@@ -258,9 +263,5 @@ mod tests {
         let missing = vec![Capability::Bpf, Capability::Perfmon];
         let said = Refusal::Capability { missing }.to_string();
         assert!(said.starts_with("CAP_BPF and CAP_PERFMON are missing: "), "{said}");
-        let absent = LoadError::Kfunc(KfuncError::Absent { name: "f" });
-        let sizes = Sizes { lines: 1, policies: 2, flows: 3 };
-        let said = Refusal::of_programs(absent.into(), sizes).to_string();
-        assert!(said.ends_with("boot Linux 6.9 or later"), "{said}");
     }
 }

@@ -52,7 +52,7 @@ impl Seed {
         // What was needed before may be needed again.
         let (lines, policies) = (needed.lines.max(lines), needed.policies.max(policies));
         let sizes = Sizes { lines, policies, flows };
-        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &self.lasting)?;
+        let (mut ebpf, _) = object::load(sizes, VerifierLogLevel::STATS, &self.lasting)?;
         let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
         let Arrays { state, policies } = Arrays::take(&mut ebpf, sizes, self.generation)?;
         let places = Places::new(super::take(&mut ebpf, "TALLIES")?)?;

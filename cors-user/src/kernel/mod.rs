@@ -7,6 +7,7 @@ pub mod attach;
 pub mod bench;
 pub mod checks;
 mod descriptors;
+pub mod features;
 pub mod grow;
 pub mod kfunc;
 pub mod load;
@@ -42,6 +43,7 @@ use thiserror::Error;
 
 use crate::compile::Image;
 use descriptors::Descriptors;
+use features::Features;
 use maps::{Counters, Flows, Interfaces, MapsError, Protected, Vlans};
 use messages::{Messages, MessagesError};
 pub use object::{LoadError, Sizes};
@@ -94,6 +96,7 @@ pub struct Programs {
     tracks: Tracks,
     descriptors: Descriptors,
     sizes: Sizes,
+    features: Features,
     pins: Option<Pins>,
 }
 
@@ -110,7 +113,7 @@ impl Programs {
         let kept = pins.as_ref().map_or_else(Descriptors::default, Pins::descriptors);
         // Of a program that is refused, the verifier's last words; the full log of a program of
         // this size is megabytes.
-        let mut ebpf = object::load(sizes, VerifierLogLevel::STATS, &kept)?;
+        let (mut ebpf, features) = object::load(sizes, VerifierLogLevel::STATS, &kept)?;
         let descriptors = Descriptors::of(&ebpf, &[LASTING, OF_THE_POLICY].concat())?;
         if let Some(pins) = &pins {
             pins.keep(&descriptors, &kept)?;
@@ -128,9 +131,15 @@ impl Programs {
             tracks: Tracks::new(&array(&mut ebpf, "TRACKS")?)?,
             descriptors,
             sizes,
+            features,
             pins,
             ebpf,
         })
+    }
+
+    /// What the kernel has.
+    pub const fn features(&self) -> &Features {
+        &self.features
     }
 
     /// Puts a policy in the place of the active one and returns its generation. Where it does

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::{
     descriptors::Descriptors,
+    features::Features,
     kfunc::{self, KfuncError},
 };
 
@@ -90,22 +91,24 @@ pub(super) fn memos() -> u32 {
     1 << each.clamp(256, 4096).ilog2()
 }
 
-/// Makes the maps and loads the programs; nothing is attached yet.
+/// Makes the maps and loads the programs; nothing is attached yet. On a kernel without
+/// [`kfunc::NAME`] the one that hands over is not loaded.
 pub(super) fn load(
     sizes: Sizes,
     log: VerifierLogLevel,
     shared: &Descriptors,
-) -> Result<Ebpf, LoadError> {
-    let mut ebpf = open(sizes, log, shared)?;
+) -> Result<(Ebpf, Features), LoadError> {
+    let (mut ebpf, features) = open(sizes, log, shared)?;
     for name in ALL {
         ebpf.program(name).ok_or(LoadError::Missing(name))?;
     }
+    let is_wanted = |name: &str| features.hands_over() || name != program::HANDOVER;
     // Each takes the verifier a tenth of a second or more, and it can do several at a time.
     let loaded: Result<(), LoadError> = thread::scope(|scope| {
         let loads: Vec<_> = ebpf
             .programs_mut()
             .filter_map(|(name, program)| {
-                Some((ALL.into_iter().find(|all| *all == name)?, program))
+                Some((ALL.into_iter().find(|all| *all == name && is_wanted(name))?, program))
             })
             .map(|(name, program)| scope.spawn(move || verify(name, program)))
             .collect();
@@ -113,18 +116,22 @@ pub(super) fn load(
             .into_iter()
             .try_for_each(|load| load.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    loaded.and(Ok(ebpf))
+    loaded.and(Ok((ebpf, features)))
 }
 
-/// Makes the maps, but for those that are shared with programs which are loaded already.
+/// Makes the maps, but for those that are shared with programs which are loaded already. What the
+/// kernel has comes with it.
 pub(super) fn open(
     sizes: Sizes,
     log: VerifierLogLevel,
     shared: &Descriptors,
-) -> Result<Ebpf, LoadError> {
+) -> Result<(Ebpf, Features), LoadError> {
     let btf = Btf::from_sys_fs()?;
+    let features = Features::detect(&btf)?;
     let mut elf = EMBEDDED.to_vec();
-    kfunc::resolve(&mut elf, kfunc::id(&btf)?)?;
+    if let Some(id) = features.hand_over {
+        kfunc::resolve(&mut elf, id)?;
+    }
     // Where they are shared, the largest is made in vain.
     let is_shared = |map: &str| shared.iter().any(|(name, _)| name == map);
     let flows = if is_shared("FLOWS") { 1 } else { sizes.flows };
@@ -141,7 +148,7 @@ pub(super) fn open(
         .map_max_entries("TRACKS", tracks);
     let ebpf = loader.load(&elf)?;
     shared.replace_those_of(&ebpf)?;
-    Ok(ebpf)
+    Ok((ebpf, features))
 }
 
 /// Has an XDP program verified.

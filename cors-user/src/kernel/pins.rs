@@ -46,7 +46,11 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use thiserror::Error;
 use tracing::warn;
 
-use super::{attach::Mode, descriptors::Descriptors, sys};
+use super::{
+    attach::{self, Mode},
+    descriptors::Descriptors,
+    sys,
+};
 
 /// Why nothing can be kept.
 #[derive(Debug, Error)]
@@ -208,7 +212,9 @@ impl Pins {
     /// any more that is not handed over. Nothing there is no error. Returns how many links there
     /// were.
     pub fn remove(directory: &Path) -> Result<usize, PinsError> {
-        let links = Self { directory: directory.to_owned() }.links();
+        let pins = Self { directory: directory.to_owned() };
+        let links = pins.links();
+        let left = pins.interfaces();
         let mut removed = 0;
         for kind in ["edge", "handover", "outward"] {
             for entry in fs::read_dir(&links).into_iter().flatten().flatten() {
@@ -217,6 +223,7 @@ impl Pins {
                 }
             }
         }
+        left.into_iter().for_each(attach::remove_filters);
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(used(directory)(error)),
             _ => Ok(removed),

@@ -100,7 +100,7 @@ impl Rehearsal {
     pub(super) fn load(of_the_policy: &Descriptors) -> Result<Self, RehearsalError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let sizes = Sizes { lines: 1, policies: 1, flows: FLOWS };
-        let mut ebpf = object::open(sizes, VerifierLogLevel::STATS, of_the_policy)?;
+        let (mut ebpf, _) = object::open(sizes, VerifierLogLevel::STATS, of_the_policy)?;
         object::load_xdp(&mut ebpf, program::EDGE)?;
         let mut take = |name| super::take(&mut ebpf, name);
         let mut protected = Protected::new(take("PROTECTED")?)?;

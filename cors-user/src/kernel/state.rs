@@ -8,9 +8,10 @@ use std::{
 use cors_common::{
     cookie::Keys,
     state::{
-        ABI, DATE_LEN, Date, FLAG_MEASURE, FLAG_NO_SACK, FLAG_NO_WINDOW_SCALE, FLAG_TRACK, Slot,
-        State,
+        ABI, DATE_LEN, Date, FLAG_KERNEL_HANDSHAKE, FLAG_MEASURE, FLAG_NO_SACK,
+        FLAG_NO_WINDOW_SCALE, FLAG_TRACK, Slot, State,
     },
+    tcp::handshake::Maker,
     track::table::ENTRIES,
     wire::options::Declined,
 };
@@ -55,7 +56,7 @@ impl StateWords {
 
     /// What this host's TCP does not do.
     pub fn set_declined(&mut self, declined: Declined) {
-        let mut flags = self.copy.flags & (FLAG_MEASURE | FLAG_TRACK);
+        let mut flags = self.copy.flags & !(FLAG_NO_SACK | FLAG_NO_WINDOW_SCALE);
         if declined.sack {
             flags |= FLAG_NO_SACK;
         }
@@ -67,8 +68,22 @@ impl StateWords {
 
     /// Whether connections that the kernel owns are tracked from now on.
     pub fn set_tracking(&mut self, tracking: bool) {
-        let others = self.copy.flags & !FLAG_TRACK;
-        self.set_flags(if tracking { others | FLAG_TRACK } else { others });
+        self.set_flag(FLAG_TRACK, tracking);
+    }
+
+    /// Who makes handshakes from now on.
+    pub fn set_handshake(&mut self, maker: Maker) {
+        self.set_flag(FLAG_KERNEL_HANDSHAKE, maker == Maker::Kernel);
+    }
+
+    /// Who makes them now.
+    pub const fn handshake(&self) -> Maker {
+        if self.copy.flags & FLAG_KERNEL_HANDSHAKE == 0 { Maker::Driver } else { Maker::Kernel }
+    }
+
+    fn set_flag(&mut self, flag: u32, set: bool) {
+        let others = self.copy.flags & !flag;
+        self.set_flags(if set { others | flag } else { others });
     }
 
     fn set_flags(&mut self, flags: u32) {

@@ -26,10 +26,14 @@ pub struct Statistics {
 }
 
 impl Programs {
-    /// The kernel's numbers on `edge`, `handover` and `outward`.
+    /// The kernel's numbers on those of `edge`, `handover` and `outward` that are loaded.
     pub fn statistics(&self) -> Result<Vec<Statistics>, StatisticsError> {
         let of = |name| Ok(statistics(name, &self.info(name)?));
-        [program::EDGE, program::HANDOVER, program::OUTWARD].into_iter().map(of).collect()
+        [program::EDGE, program::HANDOVER, program::OUTWARD]
+            .into_iter()
+            .filter(|name| self.features.hands_over() || *name != program::HANDOVER)
+            .map(of)
+            .collect()
     }
 
     fn info(&self, name: &str) -> Result<ProgramInfo, ProgramError> {

@@ -3,8 +3,8 @@
 use std::{cell::Cell, collections::HashSet};
 
 use cors_user::config::model::{
-    Admin, Conduct, Config, Expose, Headers, Methods, OriginPattern, Origins, Policy, Server,
-    WildcardPort, WildcardScheme,
+    Admin, Conduct, Config, Expose, Handshake, Headers, Methods, OriginPattern, Origins, Policy,
+    Server, WildcardPort, WildcardScheme,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::TestRunner};
 
@@ -101,8 +101,13 @@ fn config() -> impl Strategy<Value = Config> {
                 kept.push(policy);
             }
         }
-        let server =
-            Server { listen: Vec::new(), interfaces: Vec::new(), track: true, proxy: None };
+        let server = Server {
+            listen: Vec::new(),
+            interfaces: Vec::new(),
+            track: true,
+            handshake: Handshake::Auto,
+            proxy: None,
+        };
         Config { server, admin: Admin::Usual, policies: kept }
     })
 }
