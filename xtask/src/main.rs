@@ -13,6 +13,7 @@ mod deny;
 mod setup;
 mod soak;
 mod test;
+mod vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demonstration, tests and benchmarks of cors-edge")]
@@ -31,6 +32,8 @@ enum Verb {
     Test(test::Options),
     /// Let real TCP clients talk to the driver's decisions over a simulated bad network
     Soak(soak::Options),
+    /// Run the agent and the core of the end-to-end tests on other kernels, under an emulator
+    Vm(vm::Options),
     /// Look at the licences and sources of everything that is depended on
     Deny(deny::Options),
     /// Make the Debian package
@@ -40,6 +43,9 @@ enum Verb {
     /// Be one of those servers: hyper, on port 80
     #[command(hide = true)]
     ServeHyper,
+    /// Be the first process of a machine that `vm` boots
+    #[command(hide = true)]
+    VmGuest,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
         Verb::Deny(options) => deny::run_verb(&options),
         Verb::Deb(options) => deb::run_verb(&options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Vm(options) => vm::run(&options),
+        Verb::VmGuest => vm::guest::run(),
         Verb::ServeHyper => bench::hyper_peer::run(),
     };
     match result {

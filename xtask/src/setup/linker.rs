@@ -20,7 +20,7 @@ use crate::shell::{cargo, output, run, say};
 pub(super) const VERSION: &str = "0.10.3";
 
 /// Where the project keeps what it installs for itself.
-pub(super) fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute())

@@ -10,13 +10,16 @@ use clap::{Args, ValueEnum};
 use crate::shell::say;
 
 mod apt;
+pub(crate) mod archive;
 mod compiler;
+pub(crate) mod emulator;
 mod linker;
 pub(crate) mod pypi;
 mod record;
 pub(crate) mod tools;
 
 pub(crate) use compiler::Choice;
+pub(crate) use linker::cache;
 use record::Record;
 
 #[derive(Args)]
