@@ -187,7 +187,12 @@ impl Case<'_> {
         sent: &mut Preflight,
         explanation: &mut Explanation,
     ) -> End {
-        let driver = driver::ask(self.image, self.date, sent.head.as_bytes());
+        let driver = if self.file.config.server.is_behind_a_header() {
+            explanation.notes.push(notes::BEHIND_A_HEADER.to_owned());
+            Err(Exit::NotProtected)
+        } else {
+            driver::ask(self.image, self.date, sent.head.as_bytes())
+        };
         let exit = driver.as_ref().err().copied().unwrap_or(Exit::Answered);
         sent.driver =
             Some(Driver { answers: driver.is_ok(), exit: exit.name(), help: exit.help() });

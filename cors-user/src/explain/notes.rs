@@ -14,6 +14,9 @@ use crate::config::model::{Config, OriginPattern, Origins, Server};
 /// A path that is not looked up.
 pub(super) const AMBIGUOUS: &str = "The path can be read in two ways (a dot segment, an empty one, `;`, an escaped ASCII \
      character), so the driver looks up no policy for it: whoever listens on the socket answers.";
+/// The driver does not answer on such sockets.
+pub(super) const BEHIND_A_HEADER: &str = "With `proxy_protocol = true` connections begin with a PROXY header, and the agent answers \
+     everything on them.";
 /// A preflight that is allowed and not answered in the driver, with another program behind it.
 pub(super) const SERVER_ANSWERS: &str = "The policy allows it, but the driver does not answer it, so the server behind does. Paste its \
      answer with --preflight-response to have it judged.";

@@ -50,6 +50,24 @@ fn a_sidecar_leaves_it_to_the_server() {
 }
 
 #[test]
+fn behind_a_proxy_header_the_agent_answers() {
+    let plain = policy(USUAL);
+    let source = plain.replacen("upstream", "proxy_protocol = true\nupstream", 1);
+    assert_ne!(source, plain);
+    let put = question("PUT", &[]);
+    let by_whom = |source: &str| {
+        let explanation = ask(source, &put);
+        let preflight = explanation.preflight.expect("a preflight");
+        let exit = preflight.driver.expect("a driver").exit;
+        (exit, preflight.answered_by, explanation.verdict)
+    };
+    let allowed = Verdict::Allowed;
+    assert_eq!(by_whom(&plain), ("answered", Some(Answerer::Driver), allowed));
+    assert_eq!(by_whom(&source), ("not_protected", Some(Answerer::Agent), allowed));
+    assert!(told(&source, &put).contains("PROXY header"));
+}
+
+#[test]
 fn as_a_document() {
     let put = from("https://evil.example", question("PUT", &["x-a: 1", "cookie: a=b"]));
     assert_snapshot!(ask(&policy(USUAL), &put).json());
