@@ -18,6 +18,7 @@ mod bpf;
 pub mod browsers;
 pub mod chromium;
 pub mod client;
+pub mod conversation;
 pub mod counter;
 pub mod date;
 pub mod ends;

@@ -4,8 +4,8 @@ use cors_tests::{
     Family,
     agent::{Agent, Setup},
     client::Http,
+    conversation::{go_on, lose_an_answer},
     counter, for_each_family, policy,
-    raw_tcp::offer,
     server::Recording,
     topology::{Pair, Scripted, server_at, sockets},
 };
@@ -46,7 +46,7 @@ for_each_family! {
         let requests = server.take();
         assert_eq!(requests.len(), 5);
         for request in requests {
-            assert_eq!([&request.head[..], &request.body].concat(), put);
+            assert_eq!(request.bytes(), put);
         }
         assert_eq!(agent.status()["kernel"]["handshake"], "kernel");
         agent.stop();
@@ -87,19 +87,8 @@ for_each_family! {
         let agent = Agent::start(&net.server, Scripted::INTERFACE, with("kernel"));
         let counted = agent.counted(|| {
             let mut tcp = net.connection(family, 40_001);
-            tcp.handshake(offer::USUAL);
-            tcp.data(&policy::get("/v1/first"));
-            tcp.expect_until(b"recorded");
-            tcp.ack();
-            let sent = tcp.data(&policy::preflight("/v1/item"));
-            let answer = tcp.expect("the answer");
-            tcp.send(&sent);
-            let again = tcp.expect("the answer again");
-            assert_eq!((again.seq, &again.payload), (answer.seq, &answer.payload));
-            tcp.accept(&again);
-            tcp.data(&policy::get("/v1/second"));
-            tcp.expect_until(b"recorded");
-            tcp.ack();
+            let again = lose_an_answer(&mut tcp);
+            go_on(&mut tcp, &again);
         });
         assert_eq!(counted.get(counter::TRACKED_ANSWERED), 1);
         assert_eq!(counted.get(counter::TRACKED_AGAIN), 1);

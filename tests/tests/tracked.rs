@@ -3,6 +3,7 @@
 use cors_tests::{
     agent::Agent,
     client::Http,
+    conversation::puts,
     counter, for_each_family, policy,
     server::{Recording, Server},
     topology::{Pair, server_at},
@@ -42,9 +43,7 @@ for_each_family! {
         let server = Recording::listen(&pair.server, at);
         let agent = Agent::protect(&pair.server, Pair::INTERFACE);
         let preflight = policy::preflight("/v1/item");
-        let puts: Vec<_> = [0, 1, 100, 1400, 5000, 200_000]
-            .map(|len| policy::put("/v1/item", &preflight.repeat(len / preflight.len() + 1)[..len]))
-            .into();
+        let puts = puts();
         let counted = agent.counted(|| {
             let mut http = Http::connect(&pair.client, at);
             for put in &puts {
@@ -56,7 +55,7 @@ for_each_family! {
         let requests = server.take();
         assert_eq!(requests.len(), puts.len());
         for (request, put) in requests.iter().zip(&puts) {
-            assert_eq!([&request.head[..], &request.body].concat(), *put);
+            assert_eq!(request.bytes(), *put);
         }
         assert_eq!(counted.get(counter::TRACKED_ANSWERED), puts.len() as u64);
         agent.stop();

@@ -4,6 +4,7 @@ use cors_tests::{
     Family, Random,
     agent::Agent,
     client::Http,
+    conversation::{self, answered},
     counter, for_each_family, policy,
     server::{Recording, Server},
     topology::{BadCable, Pair, server_at},
@@ -12,12 +13,6 @@ use cors_tests::{
 
 const LARGE: usize = 64 << 20;
 
-fn answered(http: &mut Http, preflights: usize) {
-    for _ in 0..preflights {
-        assert!(http.ask(&policy::preflight("/v1/large")).is_cors());
-    }
-}
-
 /// Requests with preflights between them, and before each something to lose. Returns how often the
 /// driver answered on the kernel's connection, retransmissions included.
 fn conversation(family: Family, to_server: Script, to_client: Script) -> u64 {
@@ -25,27 +20,14 @@ fn conversation(family: Family, to_server: Script, to_client: Script) -> u64 {
     let at = server_at(family);
     let server = Recording::listen(&cable.server, at);
     let agent = Agent::protect(&cable.server, BadCable::INTERFACE);
-    let preflight = policy::preflight("/v1/item");
-    let put = policy::put("/v1/item", &preflight.repeat(12));
     let counted = agent.counted(|| {
         let mut http = Http::connect(&cable.client, at);
-        assert_eq!(http.ask(&policy::get("/v1/first")).body, b"recorded");
-        for preflights in [1, 2] {
-            answered(&mut http, preflights);
-            assert_eq!(http.ask(&put).body, b"recorded");
-            answered(&mut http, preflights);
-            assert_eq!(http.ask(&policy::get("/v1/item")).body, b"recorded");
-        }
+        conversation::hold(&mut http);
     });
     let requests = server.take();
     assert_eq!(requests.len(), 5);
-    for (at, request) in requests.iter().enumerate() {
-        let expected = match at {
-            0 => policy::get("/v1/first"),
-            1 | 3 => put.clone(),
-            _ => policy::get("/v1/item"),
-        };
-        assert_eq!([&request.head[..], &request.body].concat(), expected, "request {at}");
+    for (at, (request, expected)) in requests.iter().zip(conversation::held()).enumerate() {
+        assert_eq!(request.bytes(), expected, "request {at}");
     }
     assert_eq!(counted.get(counter::TRACKED_ANSWERED), 6);
     counted.get(counter::TRACKED_ANSWERED) + counted.get(counter::TRACKED_AGAIN)

@@ -7,10 +7,14 @@ use cors_tests::{
     Family, Random,
     agent::Agent,
     client::Http,
+    conversation::{self, answered, puts},
     counter, eventually, for_each_family,
     netns::Netns,
     policy,
-    server::{Recording, Server, recording::Options},
+    server::{
+        Recording, Server,
+        recording::{Options, Request},
+    },
     topology::{BadCable, Pair, address, server_at},
     wire::{self, Script},
 };
@@ -52,12 +56,6 @@ fn old_segments(host: &Netns) -> u64 {
     value.parse().expect("a number")
 }
 
-fn answered(http: &mut Http, preflights: usize) {
-    for _ in 0..preflights {
-        assert!(http.ask(&policy::preflight("/v1/large")).is_cors());
-    }
-}
-
 /// A connection in the place of one that the kernel has in TIME_WAIT, with a request behind it.
 fn in_the_place_of_another(client: &Netns, from: SocketAddr, at: SocketAddr) -> Http {
     let mut http = Http::connect_from(client, from, at);
@@ -77,22 +75,13 @@ fn conversation(family: Family, to_server: Script, to_client: Script) -> u64 {
     let at = server_at(family);
     let server = listen(&cable.server, at);
     let agent = Agent::protect(&cable.server, BadCable::INTERFACE);
-    let put = policy::put("/v1/item", &policy::preflight("/v1/item").repeat(12));
     let counted = agent.counted(|| {
         let mut http = Http::connect(&cable.client, at);
         assert!(has_timestamps(&http));
-        assert_eq!(http.ask(&policy::get("/v1/first")).body, b"recorded");
-        for preflights in [1, 2] {
-            answered(&mut http, preflights);
-            assert_eq!(http.ask(&put).body, b"recorded");
-            answered(&mut http, preflights);
-            assert_eq!(http.ask(&policy::get("/v1/item")).body, b"recorded");
-        }
+        conversation::hold(&mut http);
     });
-    let requests = server.take();
-    let requests: Vec<_> = requests.iter().map(|r| [&r.head[..], &r.body].concat()).collect();
-    let (first, get) = (policy::get("/v1/first"), policy::get("/v1/item"));
-    assert!(requests == [first, put.clone(), get.clone(), put, get]);
+    let requests: Vec<_> = server.take().iter().map(Request::bytes).collect();
+    assert!(requests == conversation::held());
     counted.get(counter::TRACKED_ANSWERED)
 }
 
@@ -102,10 +91,7 @@ for_each_family! {
         let at = server_at(family);
         let server = listen(&pair.server, at);
         let agent = Agent::protect(&pair.server, Pair::INTERFACE);
-        let preflight = policy::preflight("/v1/item");
-        let puts: Vec<_> = [0, 1, 100, 1400, 5000, 200_000]
-            .map(|len| policy::put("/v1/item", &preflight.repeat(len / preflight.len() + 1)[..len]))
-            .into();
+        let puts = puts();
         let counted = agent.counted(|| {
             let mut http = Http::connect(&pair.client, at);
             assert!(has_timestamps(&http));
@@ -118,7 +104,7 @@ for_each_family! {
         println!("{:?}", counted.nonzero());
         let requests = server.take();
         for (request, put) in requests[1..].iter().zip(&puts) {
-            assert_eq!([&request.head[..], &request.body].concat(), *put);
+            assert_eq!(request.bytes(), *put);
         }
         assert_eq!(requests.len(), 1 + puts.len());
         assert_eq!(counted.get(counter::SYN_MPTCP), 1);

@@ -191,24 +191,7 @@ mod tests {
     use crate::wire::segment::Family;
 
     fn segment() -> Segment {
-        Segment {
-            tuple: Tuple {
-                client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
-                server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
-                client_port: 40_000u16.to_be(),
-                server_port: 80u16.to_be(),
-            },
-            family: Family::V4,
-            tag: 0,
-            ip_at: 14,
-            tcp_at: 34,
-            options_len: 0,
-            payload_len: 1000,
-            seq: u32::MAX - 10,
-            ack: 5,
-            window: 512,
-            flags: flags::ACK,
-        }
+        Segment { payload_len: 1000, seq: u32::MAX - 10, ack: 5, ..Segment::EXAMPLE }
     }
 
     fn glance(segment: &Segment) -> Glance {

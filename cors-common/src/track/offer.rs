@@ -82,29 +82,12 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::segment::{Address, Family};
+    use crate::wire::segment::Family;
 
     const OFFERED: Negotiated = Negotiated(6 | 10 << 3 | 0x80);
 
     fn segment(bits: u8, seq: u32, ack: u32) -> Segment {
-        Segment {
-            tuple: Tuple {
-                client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
-                server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
-                client_port: 40_000u16.to_be(),
-                server_port: 80u16.to_be(),
-            },
-            family: Family::V4,
-            tag: 0,
-            ip_at: 14,
-            tcp_at: 34,
-            options_len: 20,
-            payload_len: 0,
-            seq,
-            ack,
-            window: 0xffff,
-            flags: bits,
-        }
+        Segment { flags: bits, seq, ack, options_len: 20, window: 0xffff, ..Segment::EXAMPLE }
     }
 
     #[test]

@@ -352,6 +352,29 @@ pub(crate) const fn ne32(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
+impl Segment {
+    /// An acknowledgement over IPv4, for tests.
+    pub(crate) const EXAMPLE: Self = Self {
+        tuple: Tuple {
+            client: Address::v4(u32::from_ne_bytes([10, 0, 0, 2])),
+            server: Address::v4(u32::from_ne_bytes([10, 0, 0, 1])),
+            client_port: 40_000u16.to_be(),
+            server_port: 80u16.to_be(),
+        },
+        family: Family::V4,
+        tag: 0,
+        ip_at: 14,
+        tcp_at: 34,
+        options_len: 0,
+        payload_len: 0,
+        seq: 1000,
+        ack: 2000,
+        window: 512,
+        flags: flags::ACK,
+    };
+}
+
+#[cfg(test)]
 mod tests {
     use std::vec::Vec;
 

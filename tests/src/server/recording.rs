@@ -38,6 +38,13 @@ pub struct Request {
     pub client: SocketAddr,
 }
 
+impl Request {
+    /// Every byte of it.
+    pub fn bytes(&self) -> Vec<u8> {
+        [&self.head[..], &self.body].concat()
+    }
+}
+
 /// How to listen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
