@@ -18,7 +18,6 @@ use cors_common::{
         offer::{self, Offer},
         outward::{Outward, Unread, send, unread},
         response::{self, Payload, STEPS},
-        sack,
     },
     wire::{
         options::OPTIONS_MAX,
@@ -32,7 +31,7 @@ use crate::{
     frame::SkbFrame,
     global,
     maps::{FLOWS, OFFERS, PROTECTED, SCRATCH, Scratch, WINDOW, Window},
-    sacks::{self, sacks_change, sacks_find, sacks_furthest},
+    sacks::{self, sacks_change, sacks_furthest},
     stage::{Done, done, result},
     table::{self, Unlocked},
 };
@@ -124,30 +123,15 @@ fn begin(ctx: &TcContext, scratch: &Scratch, state: &State, mask: u32) -> Result
 /// What the options say.
 #[inline(never)]
 fn options(ctx: &TcContext, scratch: &mut Scratch) -> Done {
-    let Scratch { segment, sacks, said, zero, .. } = scratch;
-    said.furthest = segment.ack;
-    said.is_stamped = false;
-    sacks.found.sack_at = 0;
-    sacks.found.timestamps_at = 0;
-    sacks.found.scales = 0;
-    sacks.found.mptcp = 0;
-    if let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX) {
-        zero.fill(&mut sacks.bytes);
-        let (at, to) = (segment.options_at() as u32, sacks.bytes.as_mut_ptr());
-        // SAFETY: the array has 64 bytes; the helper checks the packet's bounds.
-        if unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, to.cast(), len as u32) } != 0 {
-            return done(Err(Exit::Internal));
-        }
-        if sacks_find(sacks, len as u32) != 0 {
-            said.furthest = sacks_furthest(sacks, segment.ack);
-        }
-        let at = sacks.found.timestamps_at;
-        if at != 0 {
-            said.is_stamped = true;
-            said.tsval = sack::number(&sacks.bytes, at);
-            said.tsecr = sack::number(&sacks.bytes, at + 4);
-        }
+    let Scratch { segment, sacks, said, .. } = scratch;
+    if !sacks::find(&SkbFrame(ctx), segment, sacks) {
+        return done(Err(Exit::Internal));
     }
+    said.furthest = segment.ack;
+    if sacks.found.sack_at != 0 {
+        said.furthest = sacks_furthest(sacks, segment.ack);
+    }
+    sacks::stamps(sacks, said);
     done(Ok(()))
 }
 

@@ -1,9 +1,6 @@
 //! `edge` on a segment of a tracked connection: read what has to be read, answer or pass.
 
-use aya_ebpf::{
-    helpers::generated::{bpf_xdp_load_bytes, bpf_xdp_store_bytes},
-    programs::XdpContext,
-};
+use aya_ebpf::{helpers::generated::bpf_xdp_store_bytes, programs::XdpContext};
 use cors_common::{
     checksum::Sum,
     exit::{Action, Exit},
@@ -14,7 +11,6 @@ use cors_common::{
     track::{
         Track, flag,
         inward::{self, PACKET_MAX, Read, Request},
-        sack,
     },
     wire::options::OPTIONS_MAX,
 };
@@ -25,7 +21,7 @@ use crate::{
     frame::{Packet as _, XdpFrame},
     global,
     maps::Scratch,
-    sacks::{self, sacks_change, sacks_find},
+    sacks::{self, sacks_change},
     stage::{Done, done, result},
     table::{self, Unlocked},
     transmit::transmit,
@@ -263,47 +259,27 @@ const fn exit(unlocked: Unlocked) -> Exit {
     }
 }
 
-/// Looks for what the options say; false where the packet ends before they do.
-#[inline(always)]
-fn find_options(ctx: &XdpContext, scratch: &mut Scratch) -> bool {
-    let Scratch { segment, sacks, zero, .. } = scratch;
-    sacks.found.sack_at = 0;
-    sacks.found.timestamps_at = 0;
-    if let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX) {
-        zero.fill(&mut sacks.bytes);
-        let (at, to) = (segment.options_at() as u32, sacks.bytes.as_mut_ptr());
-        // SAFETY: the array has 64 bytes; the helper checks the packet's bounds.
-        if unsafe { bpf_xdp_load_bytes(ctx.ctx, at, to.cast(), len as u32) } != 0 {
-            return false;
-        }
-        sacks_find(sacks, len as u32);
-    }
-    true
-}
-
 /// What the segment's timestamps say goes to [`Scratch::said`]; 0 where it cannot be read.
 #[inline(never)]
 fn stamps(ctx: &XdpContext, scratch: &mut Scratch) -> u32 {
-    if !find_options(ctx, scratch) {
+    let Scratch { segment, sacks, said, .. } = scratch;
+    if !sacks::find(&XdpFrame(ctx), segment, sacks) {
         return 0;
     }
-    let Scratch { sacks, said, .. } = scratch;
-    let at = sacks.found.timestamps_at;
-    said.is_stamped = at != 0;
-    said.tsval = sack::number(&sacks.bytes, at);
+    sacks::stamps(sacks, said);
     1
 }
 
 /// Writes the numbers that the kernel counts by, where they are others.
 #[inline(never)]
 fn rewrite(ctx: &XdpContext, scratch: &mut Scratch) -> Done {
-    if scratch.segment.seq == scratch.inward.seq && scratch.segment.ack == scratch.inward.ack {
+    let Scratch { segment, inward, sacks, zero, .. } = scratch;
+    if segment.seq == inward.seq && segment.ack == inward.ack {
         return done(Ok(()));
     }
-    if !find_options(ctx, scratch) {
+    if !sacks::find(&XdpFrame(ctx), segment, sacks) {
         return done(Err(Exit::Truncated));
     }
-    let Scratch { segment, inward, sacks, zero, .. } = scratch;
     let mut change = Sum::ZERO;
     if sacks.found.sack_at != 0
         && let Some(len) = zero.bounded(segment.options_len, OPTIONS_MAX)
